@@ -1,0 +1,1 @@
+"""The commands that need no PyTorch. Each parses, calls one library function and prints."""

@@ -1,0 +1,218 @@
+"""The preset: one TOML file that says everything about one atlas. Read strictly; an unknown key is an error.
+
+Each table of the file is a frozen dataclass below; a field's default, type, range and choices stand where it is
+declared. `load_preset` checks them and names the dotted field in its errors. No section imports PyTorch, so that a
+plain installation can plan an atlas it cannot train.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from atlas.errors import InputError
+from atlas.resources import resource_folder
+
+
+def _limits(default: Any, low: float, high: float) -> Any:
+    return field(default=default, metadata={"range": (low, high)})
+
+
+def _choice(default: str, *choices: str) -> Any:
+    return field(default=default, metadata={"choices": choices})
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """``[dataset]``: where the photographs come from and what size they get.
+
+    With ``source = "calibration"`` the project draws its own street and needs no file. With
+    ``source = "photographs"`` the four file names are looked up in the folder given by ``--data``.
+    """
+
+    source: str = _choice("calibration", "calibration", "photographs")
+    size: int = _limits(64, 4, 1024)
+    photographs: int = _limits(2000, 1, 10_000_000)
+    photos: str = "photos.zip"
+    photos_csv: str = "photos.csv"
+    areas: str = ""
+    imd: str = ""
+    licence: str = ""
+    attribution: str = ""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """``[train]``: the StyleGAN2-ADA that is trained. 0 stands for "as the configuration has it"."""
+
+    config: str = _choice("narrow", "auto", "paper256", "paper512", "stylegan2", "narrow")
+    kimg: float = _limits(1000.0, 0.001, 1_000_000)
+    batch: int = _limits(0, 0, 4096)
+    channel_base: int = _limits(0, 0, 1 << 20)
+    channel_max: int = _limits(0, 0, 4096)
+    latent: int = _limits(0, 0, 4096)
+    gamma: float = _limits(0.0, 0.0, 1e6)
+    augment: str = _choice("ada", "ada", "none")
+    target: float = _limits(0.6, 0.0, 1.0)
+    p_max: float = _limits(0.8, 0.0, 1.0)
+    mirror: bool = False
+    precision: str = _choice("fp32", "fp32", "bf16", "fp16")
+    snapshot_kimg: float = _limits(200.0, 0.001, 1_000_000)
+
+
+@dataclass(frozen=True)
+class InvertSettings:
+    """``[invert]``: how photographs find their latent codes.
+
+    ``photographs`` chooses which: "all", or "extremes": those in the most or least deprived fifth of any axis;
+    ``limit`` keeps at most that many of them (0: all), a seeded choice that keeps the classes balanced.
+    """
+
+    method: str = _choice("projector", "projector")
+    steps: int = _limits(1000, 1, 100_000)
+    batch: int = _limits(16, 1, 4096)
+    photographs: str = _choice("all", "all", "extremes")
+    limit: int = _limits(0, 0, 10_000_000)
+
+
+@dataclass(frozen=True)
+class BoundarySettings:
+    """``[boundaries]``: the SVMs between the most and the least deprived share of areas."""
+
+    fifth: float = _limits(0.2, 0.01, 0.5)
+    c: float = _limits(1.0, 1e-6, 1e6)
+    folds: int = _limits(5, 2, 100)
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """``[render]``: the grid. ``bases`` is ``random:COUNT`` or ``inverted:FILE,FILE…``."""
+
+    bases: str = "random:8"
+    steps: int = _limits(5, 1, 50)
+    truncation: float = _limits(0.7, 0.0, 2.0)
+    batch: int = _limits(32, 1, 4096)
+
+
+@dataclass(frozen=True)
+class PackSettings:
+    """``[pack]``: what the browser loads."""
+
+    quality: int = _limits(80, 1, 100)
+
+
+@dataclass(frozen=True)
+class SiteSettings:
+    """``[site]``: words on the page, and its address if it will have one."""
+
+    url: str = ""
+    authors: str = ""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One atlas. ``name`` names its archive, ``NAME.zarr``; it is lower-case letters, digits and dashes."""
+
+    name: str
+    title: str
+    seed: int = _limits(1, 0, 2**31 - 1)
+    dataset: DatasetSettings = field(default_factory=DatasetSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    invert: InvertSettings = field(default_factory=InvertSettings)
+    boundaries: BoundarySettings = field(default_factory=BoundarySettings)
+    render: RenderSettings = field(default_factory=RenderSettings)
+    pack: PackSettings = field(default_factory=PackSettings)
+    site: SiteSettings = field(default_factory=SiteSettings)
+
+
+def find_preset(given: str) -> Path:
+    """Return the preset file meant by ``given``: a path, or the name of one that is shipped (``calibration``).
+
+    ``presets/calibration.toml`` finds the shipped one also where no checkout is at hand.
+
+    Raises:
+        InputError: neither exists; the message lists the shipped ones.
+    """
+    path = Path(given)
+    if path.is_file():
+        return path
+    shipped = resource_folder("presets")
+    candidate = shipped / f"{path.stem}.toml"
+    if candidate.is_file() and path.parent in (Path(), Path("presets")):
+        return candidate
+    names = ", ".join(sorted(p.stem for p in shipped.glob("*.toml")))
+    raise InputError(f"no preset at {given}: give the path of a TOML file or one of {names}")
+
+
+def load_preset(path: Path) -> Preset:
+    """Read and check a preset.
+
+    Raises:
+        InputError: not TOML, an unknown key, a value of the wrong type or out of range; the message names the file
+            and the dotted field.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
+    try:
+        preset: Preset = _build(Preset, table, "")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", preset.name):
+        raise InputError(f"{path}: name must be lower-case letters, digits and dashes, got {preset.name!r}")
+    return preset
+
+
+def override(settings: Any, **given: Any) -> Any:
+    """Return ``settings`` with the options that were given on the command line (those not None), checked.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+    table = dataclasses.asdict(settings) | {k: v for k, v in given.items() if v is not None}
+    return _build(type(settings), table, "")
+
+
+def _build(kind: type, table: dict[str, Any], prefix: str) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    hints = get_type_hints(kind)
+    for key in table:
+        if key not in fields:
+            raise InputError(f"unknown key {prefix}{key}: the keys here are {', '.join(fields)}")
+    values = {}
+    for name, spec in fields.items():
+        dotted = prefix + name
+        if name not in table:
+            if spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+                raise InputError(f"{dotted} is missing")
+            continue
+        value = table[name]
+        if dataclasses.is_dataclass(hints[name]):
+            if not isinstance(value, dict):
+                raise InputError(f"{dotted} must be a table, got {value!r}")
+            values[name] = _build(hints[name], value, f"{dotted}.")  # type: ignore[arg-type]
+        else:
+            values[name] = _checked(value, hints[name], spec.metadata, dotted)
+    return kind(**values)
+
+
+def _checked(value: Any, kind: type, metadata: Any, dotted: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InputError(f"{dotted} must be {_KIND_NAMES[kind]}, got {value!r}")
+    if "range" in metadata:
+        low, high = metadata["range"]
+        if not low <= value <= high:
+            raise InputError(f"{dotted} must be {low} … {high}, got {value}")
+    if "choices" in metadata and value not in metadata["choices"]:
+        raise InputError(f"{dotted} must be one of {', '.join(metadata['choices'])}, got {value!r}")
+    return value
+
+
+_KIND_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
