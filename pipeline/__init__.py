@@ -1,1 +1,1 @@
-
+"""From photographs to an atlas: dataset, StyleGAN2-ADA, inversion, boundaries, the rendered grid. Needs PyTorch."""

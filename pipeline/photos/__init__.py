@@ -1,1 +1,1 @@
-
+"""Photographs, areas and deprivation: from a folder of geotagged pictures, or a drawn street, to ``dataset.zip``."""

@@ -1,0 +1,83 @@
+"""The stage "dataset" in its two kinds, for its own commands and for `atlas run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from atlas.files import PARTIAL_SUFFIX
+from atlas.progress import Progress, silent
+from atlas.stage import Stage
+from pipeline.photos.calibration.street import make_calibration
+from pipeline.photos.importing import import_photographs
+
+NAME = "dataset"
+IMPORT_VERSION = 1
+CALIBRATION_VERSION = 1
+
+Work = Callable[[bool], None]
+
+
+def import_stage(
+    photos: Path,
+    photos_csv: Path,
+    areas: Path,
+    imd: Path,
+    size: int,
+    licence: str,
+    attribution: str,
+    out: Path,
+    record: Path,
+    progress: Progress = silent,
+) -> tuple[Stage, Work]:
+    """Return the stage that imports photographs into ``out``, and its work (`atlas.stage.run_stage`)."""
+    stage = Stage(
+        name=NAME,
+        version=IMPORT_VERSION,
+        record=record,
+        inputs={"photographs": photos, "table of photographs": photos_csv, "areas": areas, "ranks": imd},
+        settings={
+            "source": "photographs",
+            "names": [path.name for path in (photos, photos_csv, areas, imd)],  # they stand in the dataset
+            "size": size,
+            "licence": licence,
+            "attribution": attribution,
+        },
+        outputs={"dataset": out},
+    )
+
+    def work(_resume: bool) -> None:
+        _remove_leftovers(out)
+        import_photographs(
+            photos, photos_csv, areas, imd, size, out, licence=licence, attribution=attribution, progress=progress
+        )
+
+    return stage, work
+
+
+def calibration_stage(
+    photographs: int, size: int, seed: int, out: Path, record: Path, progress: Progress = silent
+) -> tuple[Stage, Work]:
+    """Return the stage that draws the calibration street into ``out``, and its work."""
+    stage = Stage(
+        name=NAME,
+        version=CALIBRATION_VERSION,
+        record=record,
+        inputs={},
+        settings={"source": "calibration", "photographs": photographs, "size": size, "seed": seed},
+        outputs={"dataset": out},
+    )
+
+    def work(_resume: bool) -> None:
+        _remove_leftovers(out)
+        make_calibration(out, photographs=photographs, size=size, seed=seed, progress=progress)
+
+    return stage, work
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove what a killed run left of ``out``, and nothing else in its folder: that may be anyone's."""
+    if out.parent.is_dir():
+        for leftover in out.parent.iterdir():
+            if leftover.name.startswith(f".{out.name}.") and leftover.name.endswith(PARTIAL_SUFFIX):
+                leftover.unlink(missing_ok=True)
