@@ -61,6 +61,9 @@ class _Atlas(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "atlas"
+            _fail(f"{error.format_message()} See `{command} --help`.")
         except AtlasError as error:
             _fail(str(error))
         except OSError as error:

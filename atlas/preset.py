@@ -195,7 +195,7 @@ def _build(kind: type, table: dict[str, Any], prefix: str) -> Any:
         if dataclasses.is_dataclass(hints[name]):
             if not isinstance(value, dict):
                 raise InputError(f"{dotted} must be a table, got {value!r}")
-            values[name] = _build(hints[name], value, f"{dotted}.")  # type: ignore[arg-type]
+            values[name] = _build(hints[name], value, f"{dotted}.")
         else:
             values[name] = _checked(value, hints[name], spec.metadata, dotted)
     return kind(**values)

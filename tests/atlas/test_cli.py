@@ -47,7 +47,7 @@ def test_commands_of_a_plain_installation_load_no_pipeline_and_no_torch(command)
 
 
 @pytest.mark.parametrize(
-    "work", ["import atlas", "import sys; sys.argv = ['atlas', '--help']; import atlas.cli as c; c.main()"]
+    "work", ["import atlas", "import sys; sys.argv = ['atlas', '--help']; import atlas.cli; atlas.cli.main()"]
 )
 def test_starting_takes_under_three_tenths_of_a_second(work):
     seconds = []
@@ -128,6 +128,12 @@ def test_without_the_pipeline_a_pipeline_command_says_what_to_install():
 
 
 def test_an_unknown_command_is_refused():
-    shown = CliRunner().invoke(main, ["nonsense"])
+    shown = CliRunner().invoke(main, ["nonsense"], prog_name="atlas")
     assert shown.exit_code == 2
-    assert "No such command 'nonsense'" in shown.stderr
+    assert shown.stderr == "Error: No such command 'nonsense'. See `atlas --help`.\n"
+
+
+def test_a_wrong_option_is_one_line_that_names_the_help():
+    shown = CliRunner().invoke(main, ["pack", "x.zarr", "--colour", "red"], prog_name="atlas")
+    assert (shown.exit_code, shown.stderr.count("\n")) == (2, 1)
+    assert "See `atlas pack --help`." in shown.stderr

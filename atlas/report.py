@@ -1,0 +1,153 @@
+"""What the page shows of ``report.json``, the numbers that the boundaries rest on; read strictly, as foreign data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atlas.errors import InputError
+from atlas.files import read_json
+from atlas.grid import AXES
+
+_METHODS = {"projector": "Projector", "e4e": "e4e", "restyle": "ReStyle"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, as text."""
+
+    axis: str
+    method: str
+    precision: str
+    recall: str
+    f1: str
+    interval: str = ""
+    auc: str = ""
+    n: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The section "Can the measures be read from the pictures?".
+
+    Attributes:
+        rows: this atlas's table.
+        paper: the original work's table.
+        retained: what each direction keeps of its normal, as text; "" if not reported.
+        note: how the split was made, as a sentence.
+        basis: "2,000 pictures of streets from 334 areas": what the classifiers were made and tested with; "" if not
+            reported.
+        warnings: what the report itself warns of, each a sentence.
+    """
+
+    rows: tuple[Row, ...]
+    paper: tuple[Row, ...]
+    retained: str
+    note: str
+    basis: str
+    warnings: tuple[str, ...]
+
+
+def read_report(path: Path, method: str) -> Evidence:
+    """Read ``report.json`` as `atlas boundaries` writes it.
+
+    Args:
+        path: the report.
+        method: the inversion method whose directions the atlas was rendered with.
+
+    Raises:
+        InputError: absent, not JSON, or a key that the page shows is missing or of the wrong type.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not there: it is written by `atlas boundaries`")
+    report = read_json(path)
+    try:
+        return Evidence(
+            rows=tuple(_row(row) for row in report["table1"]),
+            paper=tuple(_paper_row(row) for row in report.get("paper_table1", [])),
+            retained=_retained(report.get("retained", {}).get(method)),
+            note=_note(report["table1"]),
+            basis=_basis(report.get("dataset", {})),
+            warnings=tuple(str(warning) for warning in report.get("warnings", [])),
+        )
+    except KeyError as error:
+        raise InputError(
+            f"{path}: the key {error.args[0]!r} is missing: make it again with `atlas boundaries`"
+        ) from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is not a report of boundaries: {error}") from error
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    low, high = row["f1_interval"]
+    return Row(
+        **_scores(row),
+        interval=f"{_two(low)} – {_two(high)}",
+        auc=_two(row["auc"]),
+        n=_count(row["n"]),
+        split=_split(row),
+    )
+
+
+def _paper_row(row: Mapping[str, Any]) -> Row:
+    return Row(**_scores(row))
+
+
+def _scores(row: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "axis": _axis(row["axis"]),
+        "method": _METHODS.get(str(row["method"]), str(row["method"])),
+        "precision": _two(row["precision"]),
+        "recall": _two(row["recall"]),
+        "f1": _two(row["f1"]),
+    }
+
+
+def _axis(axis: Any) -> str:
+    if str(axis).lower() not in AXES:
+        raise ValueError(f"{axis!r} is none of {', '.join(AXES)}")
+    return str(axis).capitalize()
+
+
+def _split(row: Mapping[str, Any]) -> str:
+    parts = ["by area" if row["protocol"] == "area" else str(row["protocol"])]
+    if row.get("areas"):
+        parts.append(f"{_count(row['areas'])} areas")
+    if row.get("folds"):
+        parts.append(f"{_count(row['folds'])} folds")
+    return ", ".join(parts)
+
+
+def _note(rows: Sequence[Mapping[str, Any]]) -> str:
+    if rows and all(row["protocol"] == "area" for row in rows):
+        return (
+            "No area has pictures on both sides of the split: the test is on areas that the classifier has never seen."
+        )
+    return ""
+
+
+def _retained(shares: Any) -> str:
+    if shares is None:
+        return ""
+    return ", ".join(f"{axis} {float(share):.0%}" for axis, share in zip(AXES, shares, strict=True))
+
+
+def _basis(dataset: Mapping[str, Any]) -> str:
+    if not dataset.get("photographs"):
+        return ""
+    areas = f" from {_count(dataset['areas'])} areas" if dataset.get("areas") else ""
+    return f"{_count(dataset['photographs'])} pictures of streets{areas}"
+
+
+def _two(value: Any) -> str:
+    number = float(value)
+    if number != number:
+        return "–"
+    return f"{number:.2f}"
+
+
+def _count(value: Any) -> str:
+    return f"{int(value):,}"
