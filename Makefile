@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 # The CPU build of PyTorch is a tenth of the size of the GPU build. TORCH_INDEX= (empty) installs PyPI's build.
 TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo https://download.pytorch.org/whl/cpu)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-PYTEST := ATLAS_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# One thread each: two test processes share two cores.
+PYTEST := OMP_NUM_THREADS=1 ATLAS_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: demo install test test-all check browser clean
 

@@ -49,6 +49,20 @@ def _shapes(info: ArchiveInfo) -> dict[str, tuple[int, ...]]:
     }
 
 
+def discard_archive(path: Path) -> None:
+    """Remove the archive at ``path``, whole or begun; a kill in between leaves no half of it under that name.
+
+    Raises:
+        InputError: something that is no archive lies there.
+    """
+    replaced = path.with_name(f".{path.name}.old")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if path.exists():
+        _require_archive(path)
+        path.rename(replaced)
+        shutil.rmtree(replaced)
+
+
 class ArchiveWriter:
     """Writes an archive plane by plane.
 
@@ -85,17 +99,13 @@ class ArchiveWriter:
         """
         shapes = _shapes(info)
         codes = {"bases": _floats("bases", bases, shapes), "directions": _floats("directions", directions, shapes)}
-        replaced = path.with_name(f".{path.name}.old")
-        shutil.rmtree(replaced, ignore_errors=True)
         if path.exists():
             if resume and _same(path, info, codes):
                 remove_partials(path)
                 group = zarr.open_group(path, mode="r+")
                 group.attrs.put(_attributes(info, complete=False))
                 return cls(path, info, group)
-            _require_archive(path)
-            path.rename(replaced)
-            shutil.rmtree(replaced)
+            discard_archive(path)
         return cls(path, info, _skeleton(path, info, codes))
 
     def has_plane(self, base: int, health: int) -> bool:

@@ -74,17 +74,20 @@ class InvertSettings:
 
     method: str = _choice("projector", "projector")
     steps: int = _limits(1000, 1, 100_000)
-    batch: int = _limits(16, 1, 4096)
+    batch: int = _limits(64, 1, 4096)
     photographs: str = _choice("all", "all", "extremes")
     limit: int = _limits(0, 0, 10_000_000)
 
 
 @dataclass(frozen=True)
 class BoundarySettings:
-    """``[boundaries]``: the SVMs between the most and the least deprived share of areas."""
+    """``[boundaries]``: the SVMs between the most and the least deprived share of areas.
+
+    ``c`` is the SVM's, on standardised codes: smaller is smoother.
+    """
 
     fifth: float = _limits(0.2, 0.01, 0.5)
-    c: float = _limits(1.0, 1e-6, 1e6)
+    c: float = _limits(0.01, 1e-6, 1e6)
     folds: int = _limits(5, 2, 100)
 
 

@@ -39,6 +39,8 @@ class Stage:
         outputs: files or folders that are written, by name.
         grows: settings that only lengthen the work (more training): when nothing else changed and their value grew,
             the stage goes on from where it was.
+        discard: removes unfinished work of other settings, where that would not be told from this stage's own. Called
+            before the marker is set, so that a kill in between cannot pass the old for the new.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Stage:
     settings: Mapping[str, Any]
     outputs: Mapping[str, Path]
     grows: tuple[str, ...] = ()
+    discard: Callable[[], None] | None = None
 
 
 def run_stage(stage: Stage, work: Callable[[bool], None], *, force: bool = False, log: Log = print) -> bool:
@@ -77,6 +80,12 @@ def run_stage(stage: Stage, work: Callable[[bool], None], *, force: bool = False
         return False
     resume = _may_resume(stage, inputs, previous, force)
     marker = _marker(stage.record)
+    if not resume:
+        marker.unlink(missing_ok=True)
+        stage.record.unlink(missing_ok=True)
+        if stage.discard:
+            stage.discard()
+    fault_point(f"{stage.name}.before-marker")
     write_json(marker, {"lasting": _lasting_key(stage, inputs), "grows": {k: stage.settings[k] for k in stage.grows}})
     stage.record.unlink(missing_ok=True)
     log(f"{stage.name}: {'going on' if resume else 'running'}")

@@ -1,1 +1,32 @@
+"""The latent code of each photograph: how it is found, what it loses, and its file. Loaded when first used."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["Latents", "Projector", "ProjectorSettings", "read_latents", "write_latents"]
+
+_HOMES = {
+    "Latents": "pipeline.inversion.latents",
+    "Projector": "pipeline.inversion.projector",
+    "ProjectorSettings": "pipeline.inversion.schedule",
+    "read_latents": "pipeline.inversion.latents",
+    "write_latents": "pipeline.inversion.latents",
+}
+
+if TYPE_CHECKING:
+    from pipeline.inversion.latents import Latents, read_latents, write_latents
+    from pipeline.inversion.projector import Projector
+    from pipeline.inversion.schedule import ProjectorSettings
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pipeline.inversion' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

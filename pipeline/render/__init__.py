@@ -1,1 +1,1 @@
-
+"""The grid of latent walks, rendered into an archive."""

@@ -90,6 +90,23 @@ def test_unfinished_work_is_continued_only_with_the_same_settings(copy):
     assert copy.calls == [False, True, False, False, True]
 
 
+def test_what_other_settings_left_is_discarded_before_work_counts_as_begun(copy):
+    marker = copy.stage.record.with_name("stage.partial.json")
+    seen = []
+
+    def discard():
+        seen.append((copy.result.exists(), marker.exists(), copy.stage.record.exists()))
+        copy.result.unlink(missing_ok=True)
+
+    copy.run()
+    with pytest.raises(RuntimeError, match="killed"):
+        copy.run(copy.broken, version=2, discard=discard)
+    assert seen == [(True, False, False)]
+    copy.run(version=2, discard=discard)
+    assert len(seen) == 1
+    assert copy.calls == [False, False, True]
+
+
 def test_more_of_a_growing_setting_goes_on_and_less_starts_over(copy):
     copy.run(grows=("kimg",))
     assert copy.run(grows=("kimg",), settings={"seed": 1, "kimg": 4})

@@ -1,0 +1,71 @@
+"""Walking along one axis without touching the others: conditional directions (InterFaceGAN, Shen et al. 2020, §3.3).
+
+A direction is what is left of an axis's normal once its part in the span of the other normals is taken out. The whole
+span at once: taking the others out one after the other leaves something of the first where they are not orthogonal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from atlas.errors import InputError
+from atlas.grid import AXES
+
+_NOTHING = 1e-6
+
+
+@dataclass(frozen=True)
+class Directions:
+    """The walks' directions.
+
+    Attributes:
+        vectors: [3, D] unit vectors, each orthogonal to the other two axes' normals.
+        retained: [3], the length of what was left of each unit normal; also the cosine between direction and normal.
+    """
+
+    vectors: np.ndarray
+    retained: np.ndarray
+
+
+def residual(primal: np.ndarray, conditions: np.ndarray) -> np.ndarray:
+    """Return the part of ``primal`` [D] that is orthogonal to all ``conditions`` [K, D]; K may be 0."""
+    if not len(conditions):
+        return primal.copy()
+    weights, *_ = np.linalg.lstsq(conditions @ conditions.T, conditions @ primal, rcond=None)
+    rest = primal - weights @ conditions
+    # Once more: where little is left, rounding in the first round is a noticeable part of it.
+    weights, *_ = np.linalg.lstsq(conditions @ conditions.T, conditions @ rest, rcond=None)
+    return rest - weights @ conditions
+
+
+def project_boundary(primal: np.ndarray, conditions: np.ndarray) -> np.ndarray:
+    """Return ``primal`` [D] made orthogonal to all ``conditions`` [K, D], as a unit vector."""
+    rest = residual(primal, conditions)
+    return rest / np.linalg.norm(rest)
+
+
+def conditional_directions(normals: np.ndarray) -> Directions:
+    """Return the direction of each axis.
+
+    Args:
+        normals: [3, D] unit normals in the order of `AXES`.
+
+    Raises:
+        InputError: an axis's normal lies in the span of the other two, so that nothing is left to walk along.
+    """
+    rests = np.stack([residual(normals[i], np.delete(normals, i, axis=0)) for i in range(len(normals))])
+    retained = np.linalg.norm(rests, axis=1)
+    for axis, left in zip(AXES, retained, strict=True):
+        if left < _NOTHING:
+            raise InputError(
+                f"the boundary of {axis} cannot be told from those of the other axes: nothing of its normal is left "
+                "once theirs are taken out; the photographs' labels must differ between the axes"
+            )
+    return Directions(rests / retained[:, None], retained)
+
+
+def cosines(normals: np.ndarray) -> np.ndarray:
+    """Return the cosine between every two unit normals, [3, 3]."""
+    return normals @ normals.T

@@ -1,0 +1,57 @@
+"""The order in which photographs are seen: endless, seeded, and a pure function of the position."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.photos.dataset import Dataset
+
+MEMORY_SHARE = 0.5  # photographs are held in memory if they take no more than this share of what is free
+
+
+class PhotographStream:
+    """Photographs as batches. Every epoch goes through all of them once, in an order of its own.
+
+    Attributes:
+        dataset: where they come from.
+        seed: of the order.
+        mirror: whether mirrored photographs count as further ones.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int, mirror: bool) -> None:
+        self.dataset, self.seed, self.mirror = dataset, seed, mirror
+        self._epoch = -1
+        self._order = np.empty(0, np.int64)
+        self._pixels = dataset.images() if _fits(dataset) else None
+
+    def indices(self, position: int, count: int) -> np.ndarray:
+        """Return which photographs stand at ``position`` … ``position + count`` of the endless sequence, [count] int64.
+
+        With ``mirror`` an index from N on means the mirrored photograph ``index − N``.
+        """
+        size = len(self.dataset.files) * (2 if self.mirror else 1)
+        chosen = np.empty(count, np.int64)
+        for i in range(count):
+            epoch, place = divmod(position + i, size)
+            if epoch != self._epoch:
+                self._epoch, self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(size)
+            chosen[i] = self._order[place]
+        return chosen
+
+    def batch(self, position: int, count: int) -> Tensor:
+        """Return the photographs there, [count, 3, H, W] float32 in [−1, 1]."""
+        indices = self.indices(position, count)
+        mirrored = indices >= len(self.dataset.files)
+        indices = indices % len(self.dataset.files)
+        pixels = self.dataset.images(indices) if self._pixels is None else self._pixels[indices]
+        pixels[mirrored] = pixels[mirrored, :, ::-1]
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
+
+
+def _fits(dataset: Dataset) -> bool:
+    needed = len(dataset.files) * dataset.size**2 * 3
+    return needed <= MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,117 @@
+"""``latents/METHOD.safetensors``: one latent code per photograph, with how well it gives the photograph back.
+
+Tensors: ``w`` [N, num_ws, w_dim] float32, ``files`` (the rows' names as UTF-8 JSON, uint8), and one [N] float32 per
+measure under ``measure.NAME``. The metadata hold one key, ``latents``, with JSON: safetensors writes several keys in
+no fixed order, which would break "same seed, same bytes".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from atlas.errors import InputError
+from atlas.files import sha256_bytes, write_bytes
+from pipeline.photos.dataset import Photo
+
+FORMAT = 1
+_KEY, _MEASURE = "latents", "measure."
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Latent codes of photographs, in dataset order.
+
+    Attributes:
+        w: [N, num_ws, w_dim] float32.
+        files: the photograph of each row, as the dataset names it.
+        measures: per photograph, [N] float32 each: "l2", "perceptual", "ssim".
+        metadata: JSON-able; how the codes were made.
+    """
+
+    w: np.ndarray
+    files: tuple[str, ...]
+    measures: dict[str, np.ndarray] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def broadcast(self) -> bool:
+        """Return whether every photograph has one w for all layers (the space W) and not one per layer (W+)."""
+        return bool((self.w == self.w[:, :1]).all())
+
+    def codes(self) -> np.ndarray:
+        """Return the codes as vectors, float64: [N, w_dim] in W, [N, num_ws · w_dim] in W+."""
+        chosen = self.w[:, 0] if self.broadcast else self.w.reshape(len(self.w), -1)
+        return chosen.astype(np.float64)
+
+
+def write_latents(path: Path, latents: Latents, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write latent codes, whole or not at all; the same codes always give the same bytes.
+
+    Args:
+        path: ``METHOD.safetensors``.
+        latents: the codes.
+        metadata: JSON-able facts on how they were made; ``latents.metadata`` if absent.
+
+    Raises:
+        ValueError: the number of rows, names and measures differ.
+    """
+    _check(latents, ValueError, "latents")
+    names = np.frombuffer(json.dumps(latents.files, ensure_ascii=False).encode(), np.uint8)
+    tensors: dict[str, np.ndarray] = {"w": np.ascontiguousarray(latents.w, np.float32), "files": names}
+    tensors |= {_MEASURE + k: np.ascontiguousarray(v, np.float32) for k, v in latents.measures.items()}
+    facts = {"format": FORMAT, **(latents.metadata if metadata is None else metadata)}
+    write_bytes(path, save(tensors, metadata={_KEY: json.dumps(facts, sort_keys=True, allow_nan=False)}))
+
+
+def read_latents(path: Path) -> Latents:
+    """Read latent codes.
+
+    Raises:
+        InputError: the file is absent, damaged or no latents, its rows do not fit each other, or a code is not finite.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+        files = tuple(json.loads(tensors["files"].tobytes()))
+        w = tensors["w"]
+    except FileNotFoundError as error:
+        raise InputError(f"no latents at {path}: make them with `atlas invert`") from error
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a whole file of latents ({error}): make it again with `atlas invert`"
+        ) from error
+    measures = {name.removeprefix(_MEASURE): t for name, t in tensors.items() if name.startswith(_MEASURE)}
+    latents = Latents(w, files, measures, metadata)
+    _check(latents, InputError, str(path))
+    if not np.isfinite(w).all():
+        row = int(np.flatnonzero(~np.isfinite(w).all((1, 2)))[0])
+        raise InputError(f"{path}: the latent code of {files[row]} is not finite: invert the photographs again")
+    return latents
+
+
+def dataset_fingerprint(photos: tuple[Photo, ...]) -> str:
+    """Return what tells one dataset's photographs from another's, whose members have the same names."""
+    rows = [[photo.file, photo.source, photo.source_id] for photo in photos]
+    return sha256_bytes(json.dumps(rows, ensure_ascii=False).encode())
+
+
+def _check(latents: Latents, error: type[Exception], name: str) -> None:
+    if latents.w.ndim != 3:
+        raise error(f"{name}: w must be [N, num_ws, w_dim], got {list(latents.w.shape)}")
+    counts = {"w": len(latents.w), "files": len(latents.files)}
+    counts |= {measure: len(values) for measure, values in latents.measures.items()}
+    if len(set(counts.values())) > 1:
+        listing = ", ".join(f"{n} in {what}" for what, n in counts.items())
+        raise error(f"{name}: rows must be as many everywhere, got {listing}")

@@ -1,0 +1,79 @@
+"""The noise maps that the projector optimises beside w, and what keeps them noise.
+
+Every photograph has its own maps. Maps of one resolution lie in one tensor [N, K, R, R], K of them per photograph:
+fewer, larger operations, and the optimiser and the regulariser treat each map by itself anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_SUFFIX = ".noise_const"
+_SMALLEST = 8  # the regulariser's pyramid stops here
+
+
+@dataclass(frozen=True)
+class NoiseMaps:
+    """The noise maps of a batch.
+
+    Attributes:
+        names: the generator's noise buffers, in its order, with each one's resolution.
+        stacks: by resolution, [N, K, R, R]; the K maps in the order of ``names``.
+    """
+
+    names: Mapping[str, int]
+    stacks: dict[int, Tensor]
+
+    @classmethod
+    def stack(cls, maps: Mapping[str, Tensor]) -> NoiseMaps:
+        """Gather maps [N, R, R], given by the name of their buffer."""
+        names = {name: m.shape[-1] for name, m in maps.items()}
+        resolutions = dict.fromkeys(names.values())
+        stacks = {r: torch.stack([m for m in maps.values() if m.shape[-1] == r], 1) for r in resolutions}
+        return cls(names, stacks)
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Return a map [N, 1, R, R] for each noise buffer, by name."""
+        turns = {r: iter(stack.split(1, 1)) for r, stack in self.stacks.items()}
+        return {name: next(turns[r]) for name, r in self.names.items()}
+
+    @torch.no_grad()
+    def normalise(self) -> None:
+        """Bring every map to mean 0 and mean square 1, in place."""
+        for stack in self.stacks.values():
+            stack.sub_(stack.mean((2, 3), keepdim=True))
+            stack.mul_(stack.square().mean((2, 3), keepdim=True).rsqrt())
+
+    def regulariser(self) -> Tensor:
+        """Return [N]: how far each photograph's maps are from white noise, summed over its maps."""
+        return torch.stack([noise_regulariser(stack).sum(1) for stack in self.stacks.values()]).sum(0)
+
+
+def noise_buffers(synthesis: nn.Module) -> Iterator[tuple[str, int]]:
+    """Yield the name and resolution of each noise buffer of a synthesis network, in its own order."""
+    for name, buffer in synthesis.named_buffers():
+        if name.endswith(_SUFFIX):
+            yield name, buffer.shape[-1]
+
+
+def noise_regulariser(maps: Tensor) -> Tensor:
+    """Return the squared autocorrelation of each map with itself shifted by one, over a pyramid of its means.
+
+    Args:
+        maps: [N, K, R, R].
+
+    Returns:
+        [N, K]: 0 for perfectly white noise. Karras et al. 2020, appendix D.
+    """
+    total = torch.zeros(maps.shape[:2], dtype=maps.dtype, device=maps.device)
+    while True:
+        for axis in (3, 2):
+            total = total + (maps * maps.roll(1, axis)).mean((2, 3)).square()
+        if maps.shape[-1] <= _SMALLEST:
+            return total
+        maps = F.avg_pool2d(maps, 2)

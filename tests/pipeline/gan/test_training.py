@@ -1,0 +1,279 @@
+"""Training: killed anywhere and started again, it ends in the same bytes; and what it refuses."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from atlas.errors import InputError
+from atlas.preset import TrainSettings, override
+from pipeline.gan import Discriminator, checkpoint, load_discriminator, load_generator, training
+from pipeline.gan.loss import Losses
+from pipeline.gan.optimizer import Adam
+from pipeline.gan.state import DivergedError
+from pipeline.gan.training import train
+
+SETTINGS = TrainSettings(
+    kimg=0.12, batch=4, channel_base=64, channel_max=8, latent=8, snapshot_kimg=0.04, mirror=True, p_max=0.8
+)
+ITERATIONS, PER_SNAPSHOT = 30, 10
+RUN = """
+import sys
+from pathlib import Path
+from atlas.preset import TrainSettings
+from pipeline.gan.training import train
+train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3, resume=True)
+"""
+
+
+def start(dataset: Path, out: Path, settings: TrainSettings, fault: str = "") -> subprocess.CompletedProcess:
+    environment = {**os.environ, "ATLAS_FAULT": fault, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", RUN, str(dataset), str(out), repr(settings)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_dataset, tmp_path_factory):
+    """The files of a run that was never stopped."""
+    out = tmp_path_factory.mktemp("unbroken")
+    finished = start(tiny_dataset, out, SETTINGS)
+    assert finished.returncode == 0, finished.stderr
+    files = contents(out)
+    assert set(files) == {
+        "training-state.safetensors",
+        "generator.safetensors",
+        "discriminator.safetensors",
+        "stats.jsonl",
+        "samples/latest.png",
+        *(f"samples/{n:09d}.png" for n in (40, 80, 120)),
+    }
+    return files
+
+
+LINEAGES = {
+    "chosen": [
+        "train.iteration:1",
+        "train.before-checkpoint:1",
+        "train.mid-checkpoint:1",  # while the first state file is still a temporary one
+        "train.mid-checkpoint:2",  # between the generator's file and the discriminator's
+        "train.after-checkpoint:2",
+    ],
+    "random": [f"train.iteration:{random.randint(2, PER_SNAPSHOT)}" for _ in range(3)],
+}
+
+
+@pytest.mark.parametrize("kills", LINEAGES.values(), ids=LINEAGES)
+def test_killed_again_and_again_it_ends_in_the_same_bytes(kills, unbroken, tiny_dataset, tmp_path):
+    for fault in kills:
+        kept = (tmp_path / "training-state.safetensors").exists()
+        killed = start(tiny_dataset, tmp_path, SETTINGS, fault)
+        assert killed.returncode == -signal.SIGKILL, (fault, killed.stderr)
+        assert ("going on from" in killed.stdout) == kept
+    finished = start(tiny_dataset, tmp_path, SETTINGS)
+    assert finished.returncode == 0, (kills, finished.stderr)
+    assert contents(tmp_path) == unbroken, kills
+
+
+def test_a_resumed_run_repeats_no_more_than_one_checkpoint_interval(tiny_dataset, tmp_path):
+    start(tiny_dataset, tmp_path, SETTINGS, f"train.iteration:{PER_SNAPSHOT * 2 + 3}")
+    # Killed in the third iteration after the second checkpoint: the last ten of thirty are left.
+    resumed = start(tiny_dataset, tmp_path, SETTINGS, f"train.iteration:{PER_SNAPSHOT + 1}")
+    assert resumed.returncode == 0
+    assert "going on from 0.1 kimg" in resumed.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", range(20))
+def test_killed_at_random_and_resumed(attempt, unbroken, tiny_dataset, tmp_path):
+    chance = random.Random(attempt)
+    while True:
+        point = chance.choice(["iteration", "before-checkpoint", "mid-checkpoint", "after-checkpoint"])
+        count = chance.randint(1, ITERATIONS if point == "iteration" else 3)
+        if start(tiny_dataset, tmp_path, SETTINGS, f"train.{point}:{count}").returncode == 0:
+            break
+    assert contents(tmp_path) == unbroken
+
+
+def test_a_finished_run_trains_on_as_if_it_had_been_longer(unbroken, tiny_dataset, tmp_path):
+    for kimg in (0.05, 0.12):
+        train(tiny_dataset, tmp_path, override(SETTINGS, kimg=kimg), 3, log=lambda line: None)
+    assert contents(tmp_path) == unbroken
+
+
+def test_derived_files_that_are_lost_come_back(unbroken, tiny_dataset, tmp_path):
+    for name, data in unbroken.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "generator.safetensors").unlink()
+    (tmp_path / "discriminator.safetensors").write_bytes(b"torn")
+    (tmp_path / "stats.jsonl").write_bytes(unbroken["stats.jsonl"] + b'{"kimg": 0.1')
+    (tmp_path / ".generator.safetensors.x.partial").write_bytes(b"half")
+    train(tiny_dataset, tmp_path, SETTINGS, 3, log=lambda line: None)
+    assert contents(tmp_path) == unbroken
+
+
+def test_what_comes_out(unbroken, tiny_dataset, tmp_path):
+    for name in ("generator.safetensors", "discriminator.safetensors", "training-state.safetensors"):
+        (tmp_path / name).write_bytes(unbroken[name])
+    G, D = (
+        load_generator(tmp_path / "generator.safetensors"),
+        load_discriminator(tmp_path / "discriminator.safetensors"),
+    )
+    assert (G.img_resolution, G.z_dim, D.img_resolution) == (16, 8, 16)
+    state = load_file(tmp_path / "training-state.safetensors")
+    for name, tensor in G.state_dict().items():
+        assert torch.equal(state[f"G_ema.{name}"], tensor)
+    for name, tensor in D.state_dict().items():
+        assert torch.equal(state[f"D.{name}"], tensor)
+    lines = [json.loads(line) for line in unbroken["stats.jsonl"].decode().splitlines()]
+    assert [line["kimg"] for line in lines] == [0.04, 0.08, 0.12]
+    for line in lines:
+        assert set(line) == {
+            *("kimg", "loss_generator", "loss_fakes", "loss_photographs", "r1", "path_length", "pl_mean", "p", "r_t")
+        }
+        assert 0 <= line["p"] <= 0.8
+        assert -1 <= line["r_t"] <= 1
+
+
+def test_another_seed_gives_another_generator(unbroken, tiny_dataset, tmp_path):
+    train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.04), 4, log=lambda line: None)
+    assert contents(tmp_path)["samples/000000040.png"] != unbroken["samples/000000040.png"]
+
+
+def test_starting_over_forgets_everything(unbroken, tiny_dataset, tmp_path):
+    train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.04), 4, log=lambda line: None)
+    (tmp_path / "samples" / "000000999.png").write_bytes(b"of an earlier run")
+    with pytest.raises(InputError, match="seed 4 became 3"):
+        train(tiny_dataset, tmp_path, SETTINGS, 3)  # refused, and nothing lost
+    assert (tmp_path / "training-state.safetensors").exists()
+    train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.004), 3, resume=False, log=lambda line: None)
+    assert set(contents(tmp_path)) == {
+        "training-state.safetensors",
+        "generator.safetensors",
+        "discriminator.safetensors",
+        "stats.jsonl",
+        "samples/latest.png",
+    }
+
+
+@pytest.fixture
+def begun(tiny_dataset, tmp_path):
+    train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.004), 3, log=lambda line: None)
+    return tmp_path
+
+
+def test_a_state_of_another_run_is_refused(begun, tiny_dataset):
+    with pytest.raises(InputError, match=r"state of another run \(gamma .* became 9"):
+        train(tiny_dataset, begun, override(SETTINGS, gamma=9.0), 3)
+    with pytest.raises(InputError, match="seed 3 became 4"):
+        train(tiny_dataset, begun, SETTINGS, 4)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-9], lambda b: b"", lambda b: b"\xff" * 100, lambda b: b[:8] + b"x" + b[9:]]
+)
+def test_a_damaged_state_is_refused(damage, begun, tiny_dataset):
+    state = begun / "training-state.safetensors"
+    state.write_bytes(damage(state.read_bytes()))
+    with pytest.raises(InputError, match=r"training-state\.safetensors"):
+        train(tiny_dataset, begun, SETTINGS, 3)
+
+
+def test_a_generator_is_no_state(begun, tiny_dataset):
+    (begun / "training-state.safetensors").write_bytes((begun / "generator.safetensors").read_bytes())
+    with pytest.raises(InputError, match="not a training state"):
+        train(tiny_dataset, begun, SETTINGS, 3)
+
+
+def test_numbers_that_run_away_stop_training_and_keep_the_checkpoint(begun, tiny_dataset, monkeypatch):
+    before = contents(begun)
+
+    def run_away(average, network, decay):
+        next(network.parameters()).data.fill_(float("nan"))
+
+    monkeypatch.setattr(training, "update_average", run_away)
+    with pytest.raises(DivergedError, match=r"training diverged before .* the last checkpoint is kept"):
+        train(tiny_dataset, begun, SETTINGS, 3, log=lambda line: None)
+    after = contents(begun)
+    assert {name: after[name] for name in before if name != "stats.jsonl"} == {
+        name: data for name, data in before.items() if name != "stats.jsonl"
+    }
+
+
+def test_progress_and_lines(tiny_dataset, tmp_path):
+    lines, seen = [], []
+    train(
+        tiny_dataset, tmp_path, SETTINGS, 3, log=lines.append, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(4 * (i + 1), 120) for i in range(ITERATIONS)]
+    assert len(lines) == 3
+    assert all("kimg" in line and "img/s" in line and "p 0." in line and "min left" in line for line in lines)
+
+
+def test_bf16_trains(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "bf16_is_native", lambda device: True)
+    train(tiny_dataset, tmp_path, override(SETTINGS, precision="bf16", kimg=0.02), 3, log=lambda line: None)
+    assert load_generator(tmp_path / "generator.safetensors").img_resolution == 16
+
+
+def test_augmentation_can_be_switched_off(tiny_dataset, tmp_path):
+    train(tiny_dataset, tmp_path, override(SETTINGS, augment="none"), 3, log=lambda line: None)
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert {line["p"] for line in lines} == {0.0}
+
+
+def test_regularisation_weighs_as_much_as_the_iterations_it_stands_for(tiny_dataset, tmp_path, monkeypatch):
+    """R1 and path length are replaced by the value of one bias, whose gradient is then the phase's weight."""
+    steps = []
+
+    def bias_of(network):
+        return network.b4.out.bias if isinstance(network, Discriminator) else network.synthesis.b4.torgb.bias
+
+    def step(adam):
+        steps.append([None if p.grad is None else p.grad.clone() for p in adam.parameters])
+        for parameter in adam.parameters:
+            parameter.grad = None
+
+    def r1(losses, real):
+        return bias_of(losses.D).expand(len(real)), real.new_ones(len(real), 1)
+
+    monkeypatch.setattr(Losses, "r1", r1)
+    monkeypatch.setattr(Losses, "path_length", lambda losses, z: bias_of(losses.G).sum().expand(len(z)))
+    monkeypatch.setattr(Adam, "step", step)
+    settings = override(SETTINGS, config="auto", kimg=17 * 4 / 1000, augment="none")
+    train(tiny_dataset, tmp_path, settings, 3, log=lambda line: None)
+    # A phase of regularisation reaches this one bias only.
+    lone = [gradients for gradients in steps if sum(g is not None for g in gradients) == 1]
+    weights = [next(g for g in gradients if g is not None) for gradients in lone]
+    path, slope = [w for w in weights if w.shape == (3,)], [w for w in weights if w.shape == (1,)]
+    assert len(steps) == 2 * 17 + 5 + 2
+    assert torch.equal(torch.stack(path), torch.full([5, 3], 4.0))
+    assert torch.equal(torch.stack(slope), torch.full([2, 1], 16.0))
+
+
+def test_no_phase_leaves_gradients_in_the_other_network(tiny_dataset, tmp_path, monkeypatch):
+    own_step = Adam.step
+    watched = []
+
+    def step(adam):
+        others = [network for network in watched if network is not adam]
+        assert all(p.grad is None for other in others for p in other.parameters)
+        own_step(adam)
+
+    monkeypatch.setattr(Adam, "step", step)
+    monkeypatch.setattr(
+        Adam, "__init__", lambda adam, *a, init=Adam.__init__: (init(adam, *a), watched.append(adam))[0]
+    )
+    train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.02), 3, log=lambda line: None)
+    assert len(watched) == 2

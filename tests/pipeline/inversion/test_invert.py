@@ -1,0 +1,168 @@
+"""`atlas invert` as a user meets it: its result, its errors, and what is left after a power cut."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from atlas.cli import main
+from pipeline.gan import Generator, save_network
+from pipeline.gan.architecture import GeneratorArchitecture
+from pipeline.inversion import Latents, read_latents, write_latents
+
+
+def arguments(generator: Path, data: Path, out: Path, *options: str) -> list[str]:
+    """10 photographs in batches of 4, 3 steps."""
+    paths = ["--generator", str(generator), "--data", str(data), "--out", str(out)]
+    return ["invert", *paths, "--steps", "3", "--batch", "4", *options]
+
+
+def invert(generator: Path, data: Path, out: Path, *options: str):
+    """Run the command in this process."""
+    return CliRunner().invoke(main, arguments(generator, data, out, *options))
+
+
+def killed(generator: Path, data: Path, out: Path, fault: str) -> int:
+    """Run the command in a process of its own, which is killed at ``fault``; return its exit status."""
+    command = [sys.executable, "-c", "from atlas.cli import main; main()", *arguments(generator, data, out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ATLAS_FAULT": fault}
+    return subprocess.run(command, env=environment, capture_output=True).returncode
+
+
+class PowerCut(BaseException):
+    """Stands in for SIGKILL where a process of its own would only take longer."""
+
+
+def stopped(monkeypatch, batches: int, generator: Path, data: Path, out: Path, *options: str) -> None:
+    """Run the command and stop it after so many batches."""
+    passed = itertools.count(1)
+
+    def point(name):
+        if name == "invert.batch" and next(passed) == batches:
+            raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.inversion.batches.fault_point", point)
+        with pytest.raises(PowerCut):
+            CliRunner().invoke(main, arguments(generator, data, out, *options), catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, tiny_generator_path, tiny_dataset_path):
+    out = tmp_path_factory.mktemp("unbroken") / "latents" / "projector.safetensors"
+    done = invert(tiny_generator_path, tiny_dataset_path, out)
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_the_result(unbroken):
+    found = read_latents(unbroken)
+    assert found.w.shape == (10, 6, 8)
+    assert found.broadcast
+    assert found.files == tuple(f"00000/img{i:08d}.png" for i in range(10))
+    assert set(found.measures) == {"l2", "perceptual", "ssim"}
+    assert found.metadata["features"] == "EfficientNet-Lite0 perceptual"
+    assert found.metadata["mean"]["l2"] == pytest.approx(float(found.measures["l2"].mean()), abs=1e-5)
+    assert set(found.metadata["baseline"]) == {"l2", "perceptual", "ssim"}
+    assert sorted(p.name for p in unbroken.parent.iterdir()) == ["projector.safetensors", "projector.stage.json"]
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path, unbroken, tiny_generator_path, tiny_dataset_path):
+    out, parts = tmp_path / "projector.safetensors", tmp_path / "projector.parts"
+    run = (tiny_generator_path, tiny_dataset_path, out)
+    assert killed(*run, "invert.batch:1") == -signal.SIGKILL
+    (first,) = parts.iterdir()
+    written = first.stat().st_mtime_ns
+    # Killed again at the first batch that it does: what was done before is kept as it was.
+    assert killed(*run, "invert.batch:1") == -signal.SIGKILL
+    assert sorted(p.name for p in parts.iterdir()) == ["00000.safetensors", "00001.safetensors"]
+    (tmp_path / ".projector.safetensors.x1y2.partial").write_bytes(b"half")  # what a kill inside a write leaves
+    assert killed(*run, "invert.joined:1") == -signal.SIGKILL
+    assert not list(tmp_path.glob(".*.partial"))
+    assert first.stat().st_mtime_ns == written
+    assert out.read_bytes() == unbroken.read_bytes()
+    joined = out.stat().st_mtime_ns
+    assert invert(*run).exit_code == 0
+    assert out.stat().st_mtime_ns == joined
+    assert out.read_bytes() == unbroken.read_bytes()
+    assert not parts.exists()
+
+
+def test_unfinished_work_of_other_settings_is_not_used(
+    tmp_path, monkeypatch, tiny_generator_path, tiny_dataset_path, unbroken
+):
+    out = tmp_path / "projector.safetensors"
+    stopped(monkeypatch, 2, tiny_generator_path, tiny_dataset_path, out, "--seed", "9")
+    assert len(list((tmp_path / "projector.parts").iterdir())) == 2
+    assert invert(tiny_generator_path, tiny_dataset_path, out).exit_code == 0
+    assert out.read_bytes() == unbroken.read_bytes()
+
+
+def test_a_part_that_is_damaged_or_of_other_work_is_done_again(
+    tmp_path, monkeypatch, tiny_generator_path, tiny_dataset_path, unbroken
+):
+    out, parts = tmp_path / "projector.safetensors", tmp_path / "projector.parts"
+    stopped(monkeypatch, 2, tiny_generator_path, tiny_dataset_path, out)
+    first, second = sorted(parts.iterdir())
+    part = read_latents(second)
+    first.write_bytes(first.read_bytes()[:-7])
+    write_latents(second, Latents(part.w + 1, part.files, part.measures, {"key": "of other work"}))
+    assert invert(tiny_generator_path, tiny_dataset_path, out).exit_code == 0
+    assert out.read_bytes() == unbroken.read_bytes()
+
+
+def test_a_second_call_has_nothing_to_do(unbroken, tiny_generator_path, tiny_dataset_path):
+    before = unbroken.stat().st_mtime_ns
+    again = invert(tiny_generator_path, tiny_dataset_path, unbroken)
+    assert again.exit_code == 0
+    assert "up to date" in again.output
+    assert unbroken.stat().st_mtime_ns == before
+
+
+def test_some_photographs_only(tmp_path, tiny_generator_path, tiny_dataset_path, unbroken):
+    out = tmp_path / "projector.safetensors"
+    done = invert(tiny_generator_path, tiny_dataset_path, out, "--photographs", "extremes", "--limit", "4")
+    assert done.exit_code == 0, done.output
+    some, every = read_latents(out), read_latents(unbroken)
+    assert len(some) == 4
+    rows = [every.files.index(file) for file in some.files]
+    assert rows == sorted(rows)
+    np.testing.assert_allclose(some.w, every.w[rows], atol=1e-3)  # in another batch, in float32
+
+
+def refused(done, *words):
+    assert done.exit_code == 2, done.output
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+def test_bad_input_is_one_clear_line(tmp_path, tiny_generator_path, tiny_dataset_path):
+    out = tmp_path / "projector.safetensors"
+    refused(invert(tiny_generator_path, tiny_dataset_path, out, "--steps", "0"), "steps must be 1 …")
+    refused(invert(tiny_dataset_path, tiny_dataset_path, out), "dataset.zip")
+    refused(invert(tiny_generator_path, tiny_generator_path, out), "generator.safetensors")
+    missing = invert(tmp_path / "absent.safetensors", tiny_dataset_path, out)
+    assert missing.exit_code == 2
+    assert "does not exist" in missing.stderr
+    assert not out.exists()
+
+
+def test_a_generator_of_another_kind(tmp_path, tiny_dataset_path):
+    out = tmp_path / "projector.safetensors"
+    for z, c, channels in ((8, 3, 3), (8, 0, 1)):
+        path = tmp_path / f"{c}-{channels}.safetensors"
+        save_network(Generator(GeneratorArchitecture(z, c, 8, 16, channels, 2, (8, 8, 8))), path)
+        refused(invert(path, tiny_dataset_path, out), "must be an unconditional generator of RGB images")
+
+
+def test_photographs_of_another_size_than_the_generators(tmp_path, tiny_generator_path, photographs_of):
+    data = photographs_of(tmp_path / "dataset.zip", 32)
+    done = invert(tiny_generator_path, data, tmp_path / "projector.safetensors")
+    refused(done, "must be 16 × 16", "got 32 × 32", "--size 16")

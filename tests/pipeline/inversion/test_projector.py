@@ -1,0 +1,211 @@
+"""The projector against tensors recorded from the official one, and against itself alone."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.func import functional_call
+
+from atlas.errors import InputError
+from pipeline.features import load_perceptual
+from pipeline.inversion.measures import measure
+from pipeline.inversion.noise import NoiseMaps, noise_buffers, noise_regulariser
+from pipeline.inversion.projector import (
+    Projector,
+    ProjectorSettings,
+    Randomness,
+    WStatistics,
+    draw_randomness,
+    photo_stream,
+    projection,
+    w_statistics,
+)
+from pipeline.inversion.schedule import learning_rate, w_noise_strength
+
+
+def pooled_pixels(images):
+    """The features of the recording: 0.5 · pixels / 255, averaged over squares of an eighth of the side."""
+    return 0.5 * F.avg_pool2d((images + 1) / 2, images.shape[2] // 8).flatten(1)
+
+
+def trace(generator, recorded, *, chance: bool, noise_weight: float):
+    tensors, facts = recorded
+    steps = facts["config"]["trace_num_steps"]
+    maps = {n: tensors[f"in.noise_init.{n}"][None] for n in facts["noise_buffer_order"]}
+    w_noise = tensors["in.w_noise"][None] * float(chance)
+    settings = ProjectorSettings(steps=steps, noise_weight=noise_weight, pixel_weight=0.0)
+    statistics = w_statistics(generator, facts["config"]["w_avg_samples"])
+    target = tensors["in.target"][None] / 127.5 - 1
+    return list(projection(generator, pooled_pixels, target, statistics, Randomness(maps, w_noise), settings))
+
+
+def test_schedules_as_recorded(recorded):
+    tensors, facts = recorded
+    settings = ProjectorSettings(steps=facts["config"]["schedule_num_steps"])
+    steps = tensors["out.schedule.steps"].tolist()
+    rates = [learning_rate(s, settings) for s in steps]
+    strengths = [w_noise_strength(s, settings) for s in steps]
+    np.testing.assert_allclose(rates, tensors["out.schedule.lr"], rtol=0, atol=1e-8)  # recorded in float32
+    np.testing.assert_allclose(strengths, tensors["out.schedule.w_noise_over_w_std"], rtol=0, atol=1e-8)
+
+
+def test_the_published_numbers_are_the_defaults(recorded):
+    _, facts = recorded
+    config, ours = facts["config"], ProjectorSettings()
+    assert (ours.learning_rate, ours.rampup, ours.rampdown) == (
+        config["initial_learning_rate"],
+        config["lr_rampup_length"],
+        config["lr_rampdown_length"],
+    )
+    assert (ours.w_noise, ours.w_noise_length) == (config["initial_noise_factor"], config["noise_ramp_length"])
+    assert (ours.noise_weight, ours.steps, ours.w_samples) == (config["regularize_noise_weight"], 1000, 10_000)
+
+
+def test_mean_and_spread_of_w_as_recorded(official_generator, recorded):
+    tensors, facts = recorded
+    found = w_statistics(official_generator, facts["config"]["w_avg_samples"])
+    atol = facts["suggested_atol"]
+    assert (found.mean - tensors["out.w_avg"][0, 0]).abs().max() <= atol["out.w_avg"]
+    assert abs(found.std - float(tensors["out.w_std"])) <= atol["out.w_std"]
+
+
+@pytest.mark.parametrize("i", range(3))
+def test_noise_regulariser_of_one_map_as_recorded(recorded, i):
+    tensors, facts = recorded
+    found = noise_regulariser(tensors[f"in.noise_map.{i}"][None, None])
+    assert found.shape == (1, 1)
+    assert (
+        abs(float(found) - float(tensors[f"out.noise_reg.map{i}"])) <= facts["suggested_atol"][f"out.noise_reg.map{i}"]
+    )
+
+
+def test_noise_buffers_in_the_official_order(official_generator, recorded):
+    _, facts = recorded
+    assert [name for name, _ in noise_buffers(official_generator.synthesis)] == facts["noise_buffer_order"]
+
+
+def test_trace_of_twenty_steps_as_recorded(official_generator, recorded):
+    tensors, facts = recorded
+    steps = trace(official_generator, recorded, chance=True, noise_weight=1e5)
+    atol = facts["suggested_atol"]
+    found = {
+        "w": torch.cat([s.w for s in steps]),
+        "dist": torch.cat([s.distance for s in steps]),
+        "reg": torch.cat([s.regulariser for s in steps]),
+    }
+    for name, value in found.items():
+        assert (value - tensors[f"out.trace.{name}"]).abs().max() <= atol[f"out.trace.{name}"], name
+    assert abs(float(steps[0].regulariser) - float(tensors["out.noise_reg_at_init"])) <= atol["out.noise_reg_at_init"]
+
+
+def test_trace_without_noise_as_recorded(official_generator, recorded):
+    tensors, facts = recorded
+    steps = trace(official_generator, recorded, chance=False, noise_weight=0.0)
+    atol = facts["suggested_atol"]
+    assert (torch.cat([s.w for s in steps]) - tensors["out.trace_nonoise_noreg.w"]).abs().max() <= atol[
+        "out.trace_nonoise_noreg.w"
+    ]
+    assert (torch.cat([s.distance for s in steps]) - tensors["out.trace_nonoise_noreg.dist"]).abs().max() <= atol[
+        "out.trace_nonoise_noreg.dist"
+    ]
+
+
+def photographs(n: int, size: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(8).uniform(-1, 1, (n, 3, size, size)))
+
+
+def in_double(generator):
+    double = copy.deepcopy(generator).double()
+    for block in double.synthesis.children():
+        block.dtype = torch.float64
+    return double
+
+
+def project(generator, features, images, names, steps=20):
+    settings = ProjectorSettings(steps=steps)
+    randomness = draw_randomness(generator, [photo_stream(4, name) for name in names], settings)
+    statistics = WStatistics(torch.zeros(generator.w_dim, dtype=torch.float64), 1.5)
+    return list(projection(generator, features, images, statistics, randomness, settings))[-1].w
+
+
+def test_a_photograph_has_the_same_code_alone_and_in_any_batch(tiny_generator):
+    generator, features = in_double(tiny_generator), load_perceptual().double()
+    images, names = photographs(5, 16), [f"{i}.png" for i in range(5)]
+    together = project(generator, features, images, names)
+    turned = project(generator, features, images.flip(0), names[::-1]).flip(0)
+    alone = torch.cat([project(generator, features, images[i : i + 1], names[i : i + 1]) for i in range(5)])
+    assert (together - alone).abs().max() < 1e-8
+    assert (together - turned).abs().max() < 1e-8
+    assert (together[0] - together[1]).abs().max() > 0.01  # and the codes are not simply all the same
+
+
+def test_the_seed_and_the_name_decide_and_nothing_else(tiny_generator):
+    images = photographs(1, 16).float()
+    settings = ProjectorSettings(steps=5, w_samples=100)
+    names = ["a.png"]
+    first = Projector(settings, seed=1, features=pooled_pixels).invert(tiny_generator, images, names)
+    torch.manual_seed(99)
+    torch.randn(10)
+    again = Projector(settings, seed=1, features=pooled_pixels).invert(tiny_generator, images, names)
+    other = Projector(settings, seed=2, features=pooled_pixels).invert(tiny_generator, images, names)
+    renamed = Projector(settings, seed=1, features=pooled_pixels).invert(tiny_generator, images, ["b.png"])
+    assert first.equal(again)
+    assert not first.equal(other)
+    assert not first.equal(renamed)
+
+
+def test_pixels_have_a_part_in_the_loss_and_none_at_weight_0(tiny_generator):
+    images = photographs(3, 16).float()
+    streams = [photo_stream(4, name) for name in "abc"]
+    first = {}
+    for weight in (0.0, 3.0):
+        settings = ProjectorSettings(steps=3, pixel_weight=weight)
+        randomness = draw_randomness(tiny_generator, copy.deepcopy(streams), settings)
+        statistics = WStatistics(torch.zeros(8), 0.0)
+        first[weight] = next(
+            projection(tiny_generator, pooled_pixels, images, statistics, randomness, settings)
+        ).distance
+    maps = NoiseMaps.stack(randomness.maps).buffers()
+    start = functional_call(tiny_generator.synthesis, maps, (torch.zeros(3, 6, 8),), {"noise_mode": "const"})
+    torch.testing.assert_close(first[3.0] - first[0.0], 3 * (start - images).square().mean((1, 2, 3)))
+
+
+def test_the_generator_is_left_as_it_was(tiny_generator):
+    before = {name: t.clone() for name, t in tiny_generator.state_dict().items()}
+    Projector(ProjectorSettings(steps=5, w_samples=100), features=pooled_pixels).invert(
+        tiny_generator, photographs(2, 16).float(), ["a", "b"]
+    )
+    assert all(t.equal(before[name]) for name, t in tiny_generator.state_dict().items())
+
+
+def test_it_finds_images_that_the_generator_made(tiny_generator):
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 8), dtype=np.float32))
+    images = tiny_generator.synthesis(tiny_generator.mapping(z), noise_mode="const")
+    assert images.abs().mean() < 1
+    mean = w_statistics(tiny_generator, 1000).mean.expand(4, tiny_generator.num_ws, -1)
+    w = Projector(ProjectorSettings(steps=200, w_samples=1000)).invert(tiny_generator, images, list("abcd"))
+    assert w.shape == (4, tiny_generator.num_ws, 8)
+    assert (w == w[:, :1]).all()
+    found = measure(tiny_generator, load_perceptual(), w, images)
+    start = measure(tiny_generator, load_perceptual(), mean, images)
+    assert (found["perceptual"] < 0.6 * start["perceptual"]).all()
+
+
+def test_photographs_of_another_size_are_refused(tiny_generator):
+    with pytest.raises(InputError, match=r"must be 16 × 16 .* got 32 × 32"):
+        Projector().invert(tiny_generator, torch.zeros(1, 3, 32, 32), ["a"])
+
+
+def test_maps_keep_their_names_and_come_out_white():
+    maps = {"b4.conv1.noise_const": 4, "b8.conv0.noise_const": 8, "b8.conv1.noise_const": 8}
+    given = {name: torch.randn(3, r, r) * 7 + 2 for name, r in maps.items()}
+    stacked = NoiseMaps.stack(given)
+    assert all(buffer.squeeze(1).equal(given[name]) for name, buffer in stacked.buffers().items())
+    alone = sum(noise_regulariser(m[:, None])[:, 0] for m in given.values())
+    torch.testing.assert_close(stacked.regulariser(), alone)
+    stacked.normalise()
+    for stack in stacked.stacks.values():
+        assert stack.mean((2, 3)).abs().max() < 1e-5
+        assert (stack.square().mean((2, 3)) - 1).abs().max() < 1e-5
