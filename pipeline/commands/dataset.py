@@ -9,6 +9,7 @@ import click
 
 from atlas.commands.terminal import echo_json, progress_bar
 from atlas.stage import run_stage
+from pipeline.commands.dataset_fetch import fetch
 from pipeline.photos.checking import Facts, check_dataset
 from pipeline.photos.dataset import open_dataset
 from pipeline.photos.importing import describe
@@ -26,6 +27,9 @@ def dataset() -> None:
         atlas dataset calibration --photographs 2000 --size 64 --out dataset.zip
         atlas dataset check dataset.zip
     """
+
+
+dataset.add_command(fetch)
 
 
 @dataset.command("import")

@@ -82,6 +82,18 @@ def read_areas(path: Path, table: RankTable) -> Areas:
     return Areas(path.name, tuple(codes[i] for i in order), shapes)
 
 
+def read_shapes(path: Path) -> Areas:
+    """Read polygons as GeoJSON where their codes do not matter: they are numbered, from "0", in their order.
+
+    Raises:
+        InputError: no such file, or not GeoJSON polygons in degrees.
+    """
+    features = _features(path)
+    shapes = np.array([_polygon(feature, str(i), path) for i, feature in enumerate(features)], object)
+    _check_degrees(shapes, path)
+    return Areas(path.name, tuple(str(i) for i in range(len(features))), shapes)
+
+
 def _features(path: Path) -> list[Mapping[str, Any]]:
     try:
         value = json.loads(read_text(path, "file of areas"))
