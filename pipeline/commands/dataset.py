@@ -10,9 +10,12 @@ import click
 from atlas.commands.terminal import echo_json, progress_bar
 from atlas.stage import run_stage
 from pipeline.commands.dataset_fetch import fetch
+from pipeline.commands.dataset_filter import filter_
 from pipeline.photos.checking import Facts, check_dataset
 from pipeline.photos.dataset import open_dataset
 from pipeline.photos.importing import describe
+from pipeline.photos.joining import JoinSettings
+from pipeline.photos.mapping import parse_options
 from pipeline.photos.stages import calibration_stage, import_stage
 
 _PATH = click.Path(path_type=Path)
@@ -30,6 +33,7 @@ def dataset() -> None:
 
 
 dataset.add_command(fetch)
+dataset.add_command(filter_)
 
 
 @dataset.command("import")
@@ -41,22 +45,44 @@ dataset.add_command(fetch)
 @click.option("--out", type=_PATH, default=Path("dataset.zip"), show_default=True, help="The dataset to write.")
 @click.option("--licence", default="", help="Licence of the photographs, kept in the dataset.")
 @click.option("--attribution", default="", help="Who is to be named for the photographs.")
+@click.option("--keep", type=_PATH, help="Table of the files to keep, such as the filter's filter.csv.")
+@click.option("--look-ahead", type=float, default=0.0, help="Metres from camera to house, along the column heading.")
+@click.option(
+    "--column", "columns", multiple=True, help="Of a table that is no File 7: area=HEADING, AXIS=KIND:END:HEADING."
+)
 def import_(
-    photos: Path, photos_csv: Path, areas: Path, imd: Path, size: int, out: Path, licence: str, attribution: str
+    photos: Path,
+    photos_csv: Path,
+    areas: Path,
+    imd: Path,
+    size: int,
+    out: Path,
+    licence: str,
+    attribution: str,
+    keep: Path | None,
+    look_ahead: float,
+    columns: tuple[str, ...],
 ) -> None:
     """Join PHOTOS (a zip or a folder) to areas and their deprivation.
 
     Photographs are turned upright, made RGB, cropped to a square and resized. Those outside every area, or in an
     area without ranks, are left out and counted.
 
+    A table that is no File 7 is read by --column, once for area and for each axis: KIND is rank or score, END is low
+    or high, whichever is the deprived end.
+
     \b
     Example:
         atlas dataset import photos.zip --photos-csv photos.csv \\
             --areas areas.geojson --imd file7.csv --size 64 --out dataset.zip
+        atlas dataset import photos.zip --photos-csv photos.csv --look-ahead 10 \\
+            --areas zones.geojson --imd zones.csv --column "area=DZ" --column "health=score:high:Illness" \\
+            --column "income=rank:low:Income rank" --column "education=score:low:Attainment"
     """
+    join = JoinSettings(look_ahead=look_ahead, columns=parse_options(columns), keep=keep)
     with progress_bar("Importing photographs") as progress:
         stage, work = import_stage(
-            photos, photos_csv, areas, imd, size, licence, attribution, out, _record(out), progress
+            photos, photos_csv, areas, imd, size, licence, attribution, out, _record(out), progress, join
         )
         run_stage(stage, work, log=click.echo)
     click.echo(f"{out}: {describe(open_dataset(out).meta['counts'])}")

@@ -120,7 +120,7 @@ def _code_property(features: Sequence[Mapping[str, Any]], table: RankTable, path
     for name, year in dated.items():
         if year == table.year:
             return name, year
-    if dated:
+    if dated and table.year is not None:
         return next(iter(dated.items()))
     known = set(table.codes)
     matches = {name: sum(_text(_properties(f).get(name)) in known for f in features) for name in names}
@@ -152,10 +152,11 @@ def _check_year(path: Path, name: str, year: int | None, codes: Iterable[str], t
             "give boundaries and ranks of the same year"
         )
     both, smaller = len(ours & theirs), min(len(ours), len(theirs))
-    if both < smaller * (_MATCH_WITHOUT_YEAR if year is None else _MATCH_WITH_YEAR):
+    if both < smaller * (_MATCH_WITHOUT_YEAR if year is None and table.year is not None else _MATCH_WITH_YEAR):
+        same = "the same edition" if table.year is None else str(table.year)
         raise InputError(
             f"{path} has {len(ours)} areas and {table.name} has {len(theirs)}, and only {both} codes are in both: "
-            f"give boundaries of {table.year}, as in the table"
+            f"give boundaries of {same}, as in the table"
         )
 
 
