@@ -141,5 +141,15 @@ def _print(path: Path, facts: Facts) -> None:
     click.echo("rank correlation over photographs:")
     for pair, value in facts.correlation.items():
         click.echo(f"  {pair:<18}" + ("none" if value is None else f"{value:.2f}"))
+    low, middle, high = facts.per_area
+    click.echo(f"photographs in an area that has any: {low} to {high}, median {middle:g}")
+    click.echo(
+        f"look like another: {facts.duplicates['anywhere']} anywhere, {facts.duplicates['near by']} within 25 m of it"
+    )
+    click.echo("a fifth held out, and how far from the rest each is:")
+    for unit, apart in facts.splits.items():
+        held_out = f"{apart['test']:>7} of {apart['test'] + apart['train']}"
+        metres = f"median {apart['median_metres']:g} m, nearest {apart['nearest_metres']:g} m"
+        click.echo(f"  by {unit:<12}{held_out}, {metres}, {apart['within_25_m']:.1%} within 25 m")
     for warning in facts.warnings:
         click.echo(f"warning: {warning}")
