@@ -16,6 +16,7 @@ from pipeline.photos.dataset import open_dataset
 from pipeline.photos.importing import describe
 from pipeline.photos.joining import JoinSettings
 from pipeline.photos.mapping import parse_options
+from pipeline.photos.sheet import write_sheet
 from pipeline.photos.stages import calibration_stage, import_stage
 
 _PATH = click.Path(path_type=Path)
@@ -93,17 +94,21 @@ def import_(
 @click.option("--size", type=int, default=64, show_default=True, help="Side in pixels, a power of two, 4 to 1024.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the map and of every photograph.")
 @click.option("--out", type=_PATH, default=Path("dataset.zip"), show_default=True, help="The dataset to write.")
-def calibration(photographs: int, size: int, seed: int, out: Path) -> None:
+@click.option("--sheet", type=_PATH, help="Also write the first 32 on one JPEG.")
+def calibration(photographs: int, size: int, seed: int, out: Path, sheet: Path | None) -> None:
     """Draw the calibration street: facades with known attributes and planted effects.
 
     \b
     Example:
-        atlas dataset calibration --photographs 4000 --size 128 --out calibration.zip
+        atlas dataset calibration --photographs 4000 --size 128 --out calibration.zip --sheet street.jpg
     """
     with progress_bar("Drawing the street") as progress:
         stage, work = calibration_stage(photographs, size, seed, out, _record(out), progress)
         run_stage(stage, work, log=click.echo)
     click.echo(f"{out}: {photographs} photographs, {size} × {size}")
+    if sheet is not None:
+        write_sheet(out, sheet)
+        click.echo(f"{sheet}: the first of them")
 
 
 @dataset.command()

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from atlas.files import write_bytes
+from pipeline.photos.dataset import open_dataset
+
 _GAP, _CAPTION = 4, 12
+_SHOWN, _COLUMNS, _QUALITY = 32, 8, 72
 
 
 def contact_sheet(
@@ -38,3 +43,14 @@ def contact_sheet(
     stream = io.BytesIO()
     sheet.save(stream, "JPEG", quality=quality)
     return stream.getvalue()
+
+
+def write_sheet(dataset: Path, out: Path) -> None:
+    """Write a contact sheet of the first 32 photographs of a dataset.
+
+    Raises:
+        InputError: the dataset is malformed.
+    """
+    opened = open_dataset(dataset)
+    images = opened.images(range(min(_SHOWN, len(opened))))
+    write_bytes(out, contact_sheet(list(images), columns=_COLUMNS, quality=_QUALITY))
