@@ -11,8 +11,9 @@ import numpy as np
 
 from atlas.errors import InputError
 from atlas.files import read_json
+from atlas.preset import DatasetSettings
 from pipeline.photos.listing import Listed
-from pipeline.photos.mapping import Columns
+from pipeline.photos.mapping import Columns, read_columns
 from pipeline.photos.plane import moved
 from pipeline.photos.table import number_in
 
@@ -49,6 +50,18 @@ class JoinSettings:
         if self.keep is not None:
             found["keep"] = self.keep.name
         return found
+
+
+def join_of(settings: DatasetSettings, data: Path) -> JoinSettings:
+    """Return what a preset says of the join, its list of those to keep looked up in the folder ``data``.
+
+    Raises:
+        InputError: the columns are not named as they must be.
+    """
+    columns = read_columns(
+        settings.area_column, settings.health_column, settings.income_column, settings.education_column
+    )
+    return JoinSettings(settings.look_ahead, columns, data / settings.keep if settings.keep else None)
 
 
 def positions(listed: Sequence[Listed], look_ahead: float, photos_csv: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """The join beyond the usual: another country's table, the house's place, a list of those to keep."""
 
 import csv
-import math
 
 import numpy as np
 import pytest
@@ -9,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.errors import InputError
-from atlas.preset import load_preset
+from atlas.preset import DatasetSettings, load_preset
 from pipeline.photos.dataset import open_dataset
-from pipeline.photos.joining import JoinSettings
+from pipeline.photos.joining import JoinSettings, join_of
 from pipeline.photos.mapping import parse_options, read_columns, read_ranks
 
 MAPPING = ("area=zone", "health=score:high:illness", "income=rank:low:income", "education=score:low:years")
@@ -180,9 +179,9 @@ def test_a_preset_can_say_all_of_it(tmp_path):
         'area_column = "zone"\nhealth_column = "score:high:illness"\nincome_column = "rank:low:income"\n'
         'education_column = "score:low:years"\n'
     )
-    settings = load_preset(path).dataset
-    columns = read_columns(
-        settings.area_column, settings.health_column, settings.income_column, settings.education_column
-    )
-    assert columns == parse_options(MAPPING)
-    assert math.isclose(JoinSettings(settings.look_ahead, columns, tmp_path / settings.keep).look_ahead, 10)
+    join = join_of(load_preset(path).dataset, tmp_path)
+    assert join == JoinSettings(10.0, parse_options(MAPPING), tmp_path / "filter.csv")
+
+
+def test_a_preset_that_says_none_of_it(tmp_path):
+    assert join_of(DatasetSettings(), tmp_path) == JoinSettings()
