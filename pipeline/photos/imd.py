@@ -28,14 +28,14 @@ class RankTable:
 
     Attributes:
         name: the file's name, for messages.
-        year: of the areas' boundaries, from the heading of their codes.
+        year: of the areas' boundaries, from the heading of their codes; None where it does not say.
         codes: [M], sorted.
         ranks: [M, 3] int64, (health, income, education).
         overall: [M] int64, the rank of the whole index; None where the table does not give it.
     """
 
     name: str
-    year: int
+    year: int | None
     codes: tuple[str, ...]
     ranks: np.ndarray
     overall: np.ndarray | None

@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from atlas.errors import InputError
 from atlas.files import require_space
 from atlas.grid import AXES
 from atlas.progress import Progress, silent
 from pipeline.photos.areas import read_areas
 from pipeline.photos.dataset import Photo, check_size, encode_png, write_encoded
-from pipeline.photos.imd import read_imd
+from pipeline.photos.joining import JoinSettings, positions, read_acquisition
+from pipeline.photos.keep import keep_listed
 from pipeline.photos.listing import Listed, read_listing
+from pipeline.photos.mapping import read_ranks
 from pipeline.photos.pool import ordered_map
 from pipeline.photos.region import Region, cell, make_region, per_decile, place
 from pipeline.photos.repair import REPAIRS, RESIZE_FILTER, DamagedError, repair
@@ -25,6 +25,7 @@ from pipeline.photos.sources import Source, open_source
 
 OVERALL_ATTRIBUTE = "imd_rank"
 _NAMED_IN_ERRORS = 3
+_BY_CAMERA = JoinSettings()
 
 
 def import_photographs(
@@ -37,6 +38,7 @@ def import_photographs(
     *,
     licence: str = "",
     attribution: str = "",
+    join: JoinSettings = _BY_CAMERA,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -49,11 +51,12 @@ def import_photographs(
         photos: zip file or folder.
         photos_csv: file, lat, lon and perhaps taken; further columns are carried as they are.
         areas: GeoJSON boundaries; together with ``imd`` they are the study region of the percentiles.
-        imd: the government's File 7.
+        imd: the government's File 7, or another country's table with ``join.columns``.
         size: side in pixels, a power of two, 4 … 1024.
         out: the dataset to write.
-        licence: of the photographs.
-        attribution: who is to be named.
+        licence: of the photographs; "" takes that of the fetch they come from, if they do.
+        attribution: who is to be named; likewise.
+        join: which photographs are kept, from which point they are joined, by which columns.
         workers: processes; None for one per core.
         progress: is told how many photographs are done.
 
@@ -66,11 +69,13 @@ def import_photographs(
             (all are looked at, the first few are named); no photograph in any area. Nothing is written then.
     """
     check_size(size)
-    listed = read_listing(photos_csv)
-    table = read_imd(imd)
+    everything = read_listing(photos_csv)
+    listed, filtered = (everything, {}) if join.keep is None else keep_listed(everything, join.keep)
+    acquisition = read_acquisition(photos_csv)
+    table = read_ranks(imd, join.columns)
     boundaries = read_areas(areas, table)
     region = make_region(boundaries, table)
-    lon, lat = np.array([p.lon for p in listed]), np.array([p.lat for p in listed])
+    lat, lon = positions(listed, join.look_ahead, photos_csv)
     places = place(boundaries, region, lon, lat)
     kept = [(photo, int(row)) for photo, row in zip(listed, places.rows, strict=True) if row >= 0]
     if not kept:
@@ -78,15 +83,18 @@ def import_photographs(
     require_space(out.parent, len(kept) * (size * size * 3 + 1024), f"the dataset {out.name}")
     repaired = Counter(dict.fromkeys(REPAIRS, 0))
     counts = {
-        "listed": len(listed),
+        "listed": len(everything),
         "imported": len(kept),
-        "dropped": places.dropped,
+        "dropped": {**filtered, **places.dropped},
         "repaired": repaired,
     }
     meta = {
-        "licence": licence,
-        "attribution": attribution,
+        "licence": licence or str(acquisition.get("licence", "")),
+        "attribution": attribution or str(acquisition.get("attribution", "")),
+        **({"acquisition": acquisition} if acquisition else {}),
         "source": {"photos": photos.name, "photos_csv": photos_csv.name, "areas": areas.name, "imd": imd.name},
+        "joined_by": "house" if join.look_ahead else "camera",
+        **join.record(),
         "boundary_year": table.year,
         "areas": len(region.codes),
         "resize_filter": RESIZE_FILTER,
@@ -96,7 +104,7 @@ def import_photographs(
         "per_decile": per_decile(region.percentiles[[row for _, row in kept]]),
     }
     with open_source(photos) as source:
-        _require_present(source, [photo.file for photo in listed], photos, photos_csv)
+        require_present(source, [photo.file for photo in listed], photos, photos_csv)
         files = _files(source, [photo.file for photo, _ in kept])
         pictures = ordered_map(partial(_picture, size), files, workers)
         table_rows = (_row(photo, region, row, photos.name) for photo, row in kept)
@@ -104,7 +112,12 @@ def import_photographs(
     return counts
 
 
-def _require_present(source: Source, files: Sequence[str], photos: Path, photos_csv: Path) -> None:
+def require_present(source: Source, files: Sequence[str], photos: Path, photos_csv: Path) -> None:
+    """Refuse a table that lists photographs which are not there.
+
+    Raises:
+        InputError: the message names the first few.
+    """
     absent = source.absent(files)
     if absent:
         raise InputError(

@@ -10,10 +10,12 @@ from atlas.progress import Progress, silent
 from atlas.stage import Stage
 from pipeline.photos.calibration.street import make_calibration
 from pipeline.photos.importing import import_photographs
+from pipeline.photos.joining import JoinSettings, acquisition_file
 
 NAME = "dataset"
-IMPORT_VERSION = 1
+IMPORT_VERSION = 2
 CALIBRATION_VERSION = 1
+_BY_CAMERA = JoinSettings()
 
 Work = Callable[[bool], None]
 
@@ -29,19 +31,23 @@ def import_stage(
     out: Path,
     record: Path,
     progress: Progress = silent,
+    join: JoinSettings = _BY_CAMERA,
 ) -> tuple[Stage, Work]:
     """Return the stage that imports photographs into ``out``, and its work (`atlas.stage.run_stage`)."""
+    inputs = {"photographs": photos, "table of photographs": photos_csv, "areas": areas, "ranks": imd}
+    more = {"list of those to keep": join.keep, "record of the fetch": acquisition_file(photos_csv)}
     stage = Stage(
         name=NAME,
         version=IMPORT_VERSION,
         record=record,
-        inputs={"photographs": photos, "table of photographs": photos_csv, "areas": areas, "ranks": imd},
+        inputs={**inputs, **{name: path for name, path in more.items() if path is not None}},
         settings={
             "source": "photographs",
             "names": [path.name for path in (photos, photos_csv, areas, imd)],  # they stand in the dataset
             "size": size,
             "licence": licence,
             "attribution": attribution,
+            "join": join.record(),
         },
         outputs={"dataset": out},
     )
@@ -49,7 +55,16 @@ def import_stage(
     def work(_resume: bool) -> None:
         _remove_leftovers(out)
         import_photographs(
-            photos, photos_csv, areas, imd, size, out, licence=licence, attribution=attribution, progress=progress
+            photos,
+            photos_csv,
+            areas,
+            imd,
+            size,
+            out,
+            licence=licence,
+            attribution=attribution,
+            join=join,
+            progress=progress,
         )
 
     return stage, work

@@ -50,6 +50,7 @@ def test_photographs_are_joined(region, atlas):
         "licence": "CC BY-SA 4.0",
         "attribution": "A. Person <a@b>",
         "source": {"photos": "photos.zip", "photos_csv": "photos.csv", "areas": "areas.geojson", "imd": "file7.csv"},
+        "joined_by": "camera",
         "boundary_year": 2011,
         "areas": 4,
         "resize_filter": "lanczos",

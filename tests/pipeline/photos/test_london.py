@@ -87,3 +87,16 @@ def test_the_table_of_another_year_is_refused(london, atlas, tmp_path):
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
     assert "holds the boundaries of 2011" in result.stderr
     assert "those of 2021" in result.stderr
+
+
+def test_the_indices_of_2025(london, atlas, tmp_path):
+    out = tmp_path / "dataset.zip"
+    result = atlas(
+        *("dataset", "import", london / "photos.zip", "--photos-csv", london / "photos.csv", "--size", "16"),
+        *("--areas", london / "lsoa2021_london.geojson", "--imd", london / "imd2025_file7_london.csv", "--out", out),
+    )
+    assert result.exit_code == 0, result.stderr
+    meta = open_dataset(out).meta
+    assert (meta["boundary_year"], meta["areas"]) == (2021, 4994)
+    assert meta["counts"]["imported"] + sum(meta["counts"]["dropped"].values()) == 3231
+    assert meta["counts"]["imported"] > 3200

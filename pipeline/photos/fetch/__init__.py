@@ -1,0 +1,1 @@
+"""Getting photographs from Google Street View or Mapillary: where to ask, what may be kept, and how to go on later."""

@@ -1,0 +1,1 @@
+"""Throwing out what is of no use: hand labels and a classifier, blur, darkness, near-duplicates."""
