@@ -15,6 +15,7 @@ from atlas.stages import pack_stage, site_stage
 from pipeline.boundaries.stages import boundaries_stage
 from pipeline.gan.stages import train_stage
 from pipeline.inversion.stages import invert_stage
+from pipeline.photos.joining import join_of
 from pipeline.photos.stages import calibration_stage, import_stage
 from pipeline.render.stages import RenderSources, render_stage
 
@@ -107,6 +108,7 @@ class Chain:
             out=out,
             record=record,
             progress=progress,
+            join=join_of(settings, self.data),
         )
 
     def _train(self, progress: Progress) -> tuple[Stage, Work]:
