@@ -130,6 +130,8 @@ class SynthesisLayer(nn.Module):
         if noise_mode == "random":
             shape = [len(x), 1, self.resolution, self.resolution]
             noise = torch.randn(shape, device=x.device, generator=rng) * self.noise_strength
+        elif noise_mode == "const" and self.noise_const.ndim > 2:  # the projector puts a map [N, 1, H, W] per sample
+            noise = self.noise_const * self.noise_strength
         elif noise_mode == "const":  # the same for all samples: noise and bias are one addition
             noise = ((self.noise_const * self.noise_strength)[:, :, None] + self.bias).permute(2, 0, 1)
             bias = None
