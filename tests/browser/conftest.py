@@ -1,8 +1,6 @@
 """A real archive, packed and built into a site, and a real Chromium that looks at it."""
 
-import importlib.util
 import json
-import os
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +10,6 @@ import numpy as np
 import pytest
 
 from atlas.archive import ArchiveInfo, ArchiveWriter, open_atlas
-from atlas.doctor import find_browser
 from atlas.grid import AXES, Grid
 from atlas.packs import build_packs
 from atlas.preset import PackSettings, SiteSettings
@@ -21,14 +18,6 @@ from atlas.site import build_site
 STEPS, SIZE = 2, 56  # 56 is no multiple of 16, and makes two packs
 TITLE = "Streets <script>document.title = 'run'</script> & <b>houses</b>"
 NAMES = ("seed 1", "b&b=ü <i>", "3")
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
 
 
 def node_image(base, health, income, education):
@@ -98,28 +87,6 @@ def http(built):
 def file(built):
     """The same site, opened from disk."""
     return (built.folder / "index.html").as_uri()
-
-
-def _absent(message):
-    """A skipped browser test is as good as none: where they are asked for, their absence is a failure."""
-    if os.environ.get("ATLAS_REQUIRE_BROWSER") == "1":
-        pytest.fail(message, pytrace=False)
-    pytest.skip(message)
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    path = find_browser()
-    if path is None:
-        _absent("no Chromium on this machine: install it, on Debian and Ubuntu with `apt install chromium`")
-    if importlib.util.find_spec("playwright") is None:
-        _absent("Playwright is not installed: pip install playwright (its browsers are not needed)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 class Visit:

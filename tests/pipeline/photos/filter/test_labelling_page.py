@@ -2,8 +2,6 @@
 
 import csv
 import io
-import os
-import shutil
 
 import numpy as np
 import pytest
@@ -14,15 +12,6 @@ from pipeline.photos.filter.labels import read_labels, write_page
 NAMES = ["a.jpg", 'comma, "quoted".jpg', "</script><img src=x onerror=document.title='run'>.jpg", "d&amp;.jpg", "e.jpg"]
 
 
-def browser():
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if found := shutil.which(name):
-            return found
-    if os.environ.get("ATLAS_REQUIRE_BROWSER"):
-        pytest.fail("no Chromium")
-    pytest.skip("no Chromium")
-
-
 def jpeg(seed):
     stream = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(stream, "JPEG")
@@ -30,22 +19,17 @@ def jpeg(seed):
 
 
 @pytest.fixture
-def page(tmp_path):
-    pytest.importorskip("playwright")
-    from playwright.sync_api import sync_playwright
-
-    executable = browser()
+def page(chromium, tmp_path):
     write_page(tmp_path / "labelling", ((name, jpeg(i)) for i, name in enumerate(NAMES)), "Usable? <b>")
-    with sync_playwright() as tools:
-        chromium = tools.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        opened = chromium.new_context(accept_downloads=True).new_page()
-        opened.faults = []
-        opened.on("pageerror", lambda error: opened.faults.append(str(error)))
-        opened.on("console", lambda m: opened.faults.append(m.text) if m.type in ("error", "warning") else None)
-        opened.goto((tmp_path / "labelling" / "index.html").as_uri())
-        yield opened
-        assert opened.faults == []
-        chromium.close()
+    context = chromium.new_context(accept_downloads=True)
+    opened = context.new_page()
+    opened.faults = []
+    opened.on("pageerror", lambda error: opened.faults.append(str(error)))
+    opened.on("console", lambda m: opened.faults.append(m.text) if m.type in ("error", "warning") else None)
+    opened.goto((tmp_path / "labelling" / "index.html").as_uri())
+    yield opened
+    assert opened.faults == []
+    context.close()
 
 
 def progress(page):
