@@ -188,8 +188,8 @@ def test_killed_at_a_fault_point_it_ends_in_the_same_bytes_and_keeps_what_was_do
 
 
 def finished_files(runs):
-    """Return what a killed run had finished and a resumed one must not make again: files outside training's own."""
-    remade = re.compile(r"/train/|partial|manifest|/zarr\.json$|/bases/|/directions/|/scores/|/typicality/")
+    """Return what a killed run had finished and a resumed one must not make again, but for working files."""
+    remade = re.compile(r"/train/|\.parts/|partial|manifest|/zarr\.json$|/bases/|/directions/|/scores/|/typicality/")
     return {p: p.stat().st_mtime_ns for p in content_files(runs.root) if not remade.search(p.as_posix())}
 
 
