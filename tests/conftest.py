@@ -4,9 +4,14 @@ import importlib.util
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from atlas.doctor import find_browser
+
+# Whether a property holds does not hang on how busy the machine is; speed is measured in benchmarks/.
+hypothesis.settings.register_profile("atlas")
+hypothesis.settings.load_profile("atlas")
 
 FLAGS = [
     "--headless=new",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 import numpy as np
+
+from pipeline.photos.dataset import Photo
 
 FIFTH = 0.2
 _ROUNDING = 1e-6  # percentiles come from text and float32 tables; 0.2 must stay in the lowest fifth
@@ -58,3 +63,20 @@ def choose_photographs(percentiles: np.ndarray, photographs: str, limit: int, se
     rest = order[~chosen[order]][: limit - int(chosen.sum())]
     chosen[rest] = True
     return np.flatnonzero(chosen)
+
+
+def held_out(photos: Sequence[Photo], share: float = 0.1) -> np.ndarray:
+    """Say which photographs an encoder must not be trained on, so that inversions can be compared on them.
+
+    Whole blocks are held out, never a part of one: neighbouring photographs show the same houses. A block's fate hangs
+    on its name alone, so that it stays when photographs are added or removed.
+
+    Args:
+        photos: the dataset's rows.
+        share: of blocks, 0 … 1.
+
+    Returns:
+        [N] bool.
+    """
+    digests = [hashlib.sha256(photo.group.encode()).digest()[:8] for photo in photos]
+    return np.array([int.from_bytes(digest, "big") < share * 2**64 for digest in digests], bool)

@@ -84,7 +84,7 @@ def test_typicality_bytes(helpers):
         assert typicality_byte(float(row["share"])) == int(row["byte"])
 
 
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 grids = st.builds(Grid, st.integers(1, 60), st.integers(1, 12))
 sizes = st.sampled_from([8, 16, 24, 40, 64, 100, 128, 256, 512, 1024])
 

@@ -75,7 +75,7 @@ def test_what_the_plan_says_is_what_the_packs_are(tmp_path, helpers):
 
 
 @given(st.integers(1, 80), st.integers(1, 12), st.sampled_from([32, 64, 256, 512]), st.integers(20, 95))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_more_is_never_less(bases, steps, size, quality):
     small, more = plan(a_preset(quality=quality), size=size, steps=steps, bases=bases), None
     for more in (

@@ -95,7 +95,7 @@ def test_distance_is_zero_for_the_same_image_and_symmetric_and_grows_with_noise(
     assert steps[0] < 0.5 * steps[1]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(16, 16), (32, 32), (33, 20)]))
 def test_distance_is_within_its_range(seed, shape):
     rng = np.random.default_rng(seed)

@@ -110,7 +110,7 @@ def test_a_class_within_one_fold_is_refused():
         out_of_fold(LinearBoundary(), np.zeros((4, 2)), labels, labels)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(0, 1000))
 def test_the_same_seed_gives_the_same_numbers(seed):
     rng = np.random.default_rng(0)

@@ -52,7 +52,7 @@ def two_clouds(seed: int, n: int = 60, dim: int = 6, offset: float = 2.0):
     return codes, labels
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from(["hinge", "squared_hinge"]), st.booleans())
 def test_flipping_the_labels_flips_the_normal(seed, loss, standardise):
     codes, labels = two_clouds(seed)
@@ -62,7 +62,7 @@ def test_flipping_the_labels_flips_the_normal(seed, loss, standardise):
     np.testing.assert_allclose(there.decision_function(codes), -back.decision_function(codes), atol=2e-2)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_scores_are_signed_distances(seed):
     codes, labels = two_clouds(seed)
@@ -75,7 +75,7 @@ def test_scores_are_signed_distances(seed):
     assert scores[labels == 1].mean() > scores[labels == 0].mean()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.floats(-3, 3))
 def test_standardising_makes_units_and_origin_irrelevant(seed, exponent):
     codes, labels = two_clouds(seed)

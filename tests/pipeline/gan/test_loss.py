@@ -54,7 +54,7 @@ def run():
     return TrainingState.new(resolve(TrainSettings(config="auto", batch=4, channel_max=8, latent=8), 8), 1, 10, "cpu")
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(decay=st.floats(0, 1))
 def test_average_moves_weights_and_copies_buffers(decay):
     run = TrainingState.new(resolve(TrainSettings(batch=4, channel_max=4, latent=4), 8), 1, 10, "cpu")

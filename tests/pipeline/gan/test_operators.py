@@ -67,7 +67,7 @@ def test_activation_has_second_derivatives():
     assert torch.autograd.gradgradcheck(activate, (draw(2, 3, 2, 2), draw(3, seed=1)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     n=st.integers(1, 4),
     inputs=st.integers(1, 5),
@@ -91,7 +91,7 @@ def test_modulated_convolution_is_a_kernel_per_sample(n, inputs, outputs, side, 
     assert torch.allclose(mine, grouped.view_as(mine), atol=1e-10)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(gain=st.floats(0.1, 4), seed=st.integers(0, 2**16))
 def test_gain_moves_through_the_activation(gain, seed):
     x, b = draw(2, 3, 4, 4, seed=seed).detach(), draw(3, seed=seed + 1).detach()

@@ -42,7 +42,7 @@ def test_l2_as_by_hand():
     np.testing.assert_allclose(l2(a, b), [((a[i] - b[i]).numpy() ** 2).mean() for i in range(3)], rtol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.integers(4, 20))
 def test_ssim_is_one_for_equal_images_and_symmetric_below(seed, size):
     a, b = image(seed, size), image(seed + 1, size)

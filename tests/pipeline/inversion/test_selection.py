@@ -1,10 +1,12 @@
 """Which photographs are inverted."""
 
+from types import SimpleNamespace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.inversion.selection import choose_photographs, extremes
+from pipeline.inversion.selection import choose_photographs, extremes, held_out
 
 percentiles = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).random((200, 3)))
 
@@ -45,3 +47,12 @@ def test_classes_are_even_even_where_photographs_are_not():
     random = extremes(p[rng.choice(5000, 300, replace=False)])
     counts = np.concatenate([(random == -1).sum(0), (random == 1).sum(0)])
     assert counts.min() < 0.3 * counts.max()  # what chance alone would have given
+
+
+def test_held_out_blocks_are_whole_and_stay():
+    photos = [SimpleNamespace(group=f"E{i % 400}N1") for i in range(1200)]
+    mask = held_out(photos, 0.2)
+    assert 0.1 < mask.mean() < 0.3
+    assert mask[:400].tolist() == mask[400:800].tolist() == mask[800:].tolist()
+    assert held_out(photos[::-1], 0.2).tolist() == mask[::-1].tolist()
+    assert held_out(photos, 0.5)[mask].all()

@@ -48,7 +48,7 @@ STARS = [star(seed, (2 * (seed % 4), 2 * (seed // 4))) for seed in range(16)]
 STAR_AREAS = Areas("stars", tuple(f"S{i:02d}" for i in range(16)), np.array([shapely.Polygon(s) for s in STARS]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(points=st.lists(st.tuples(st.floats(-1, 7), st.floats(-1, 7)), min_size=1, max_size=40))
 def test_points_in_polygons_against_ray_casting(points):
     x, y = np.array(points).T

@@ -85,7 +85,7 @@ photos = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=st.lists(photos, min_size=1, max_size=4))
 def test_what_is_written_is_read(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("round") / "dataset.zip"
