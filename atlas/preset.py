@@ -33,7 +33,8 @@ class DatasetSettings:
     With ``source = "calibration"`` the project draws its own street and needs no file. With
     ``source = "photographs"`` the file names are looked up in the folder given by ``--data``.
 
-    ``keep`` is a table of the photographs to keep, ``look_ahead`` the metres from camera to house. A table of ranks
+    ``square`` is how a photograph that is none becomes one: the centred square is cut out ("crop"), or all of it is
+    kept between black bars ("pad"). ``keep`` is a table of the photographs to keep, ``look_ahead`` the metres from camera to house. A table of ranks
     that is no File 7 is read by ``area_column``, a heading, and the other three, each "KIND:END:HEADING" such as
     "score:high:Income deprivation rate": rank or score, and which end is the deprived one.
     """
@@ -45,6 +46,7 @@ class DatasetSettings:
     photos_csv: str = "photos.csv"
     areas: str = ""
     imd: str = ""
+    square: str = _choice("crop", "crop", "pad")
     keep: str = ""
     look_ahead: float = _limits(0.0, 0.0, 100.0)
     area_column: str = ""

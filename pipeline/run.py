@@ -109,6 +109,7 @@ class Chain:
             record=record,
             progress=progress,
             join=join_of(settings, self.data),
+            square=settings.square,
         )
 
     def _train(self, progress: Progress) -> tuple[Stage, Work]:

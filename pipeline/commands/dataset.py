@@ -16,6 +16,7 @@ from pipeline.photos.dataset import open_dataset
 from pipeline.photos.importing import describe
 from pipeline.photos.joining import JoinSettings
 from pipeline.photos.mapping import parse_options
+from pipeline.photos.repair import SQUARES
 from pipeline.photos.sheet import write_sheet
 from pipeline.photos.stages import calibration_stage, import_stage
 
@@ -46,6 +47,13 @@ dataset.add_command(filter_)
 @click.option("--out", type=_PATH, default=Path("dataset.zip"), show_default=True, help="The dataset to write.")
 @click.option("--licence", default="", help="Licence of the photographs, kept in the dataset.")
 @click.option("--attribution", default="", help="Who is to be named for the photographs.")
+@click.option(
+    "--square",
+    type=click.Choice(SQUARES),
+    default="crop",
+    show_default=True,
+    help="Cut out the centred square, or keep all between black bars.",
+)
 @click.option("--keep", type=_PATH, help="Table of the files to keep, such as the filter's filter.csv.")
 @click.option("--look-ahead", type=float, default=0.0, help="Metres from camera to house, along the column heading.")
 @click.option(
@@ -60,13 +68,14 @@ def import_(
     out: Path,
     licence: str,
     attribution: str,
+    square: str,
     keep: Path | None,
     look_ahead: float,
     columns: tuple[str, ...],
 ) -> None:
     """Join PHOTOS (a zip or a folder) to areas and their deprivation.
 
-    Photographs are turned upright, made RGB, cropped to a square and resized. Those outside every area, or in an
+    Photographs are turned upright, made RGB, made square and resized. Those outside every area, or in an
     area without ranks, are left out and counted.
 
     A table that is no File 7 is read by --column, once for area and for each axis: KIND is rank or score, END is low
@@ -83,7 +92,7 @@ def import_(
     join = JoinSettings(look_ahead=look_ahead, columns=parse_options(columns), keep=keep)
     with progress_bar("Importing photographs") as progress:
         stage, work = import_stage(
-            photos, photos_csv, areas, imd, size, licence, attribution, out, _record(out), progress, join
+            photos, photos_csv, areas, imd, size, licence, attribution, out, _record(out), progress, join, square
         )
         run_stage(stage, work, log=click.echo)
     click.echo(f"{out}: {describe(open_dataset(out).meta['counts'])}")

@@ -20,7 +20,7 @@ from pipeline.photos.listing import Listed, read_listing
 from pipeline.photos.mapping import read_ranks
 from pipeline.photos.pool import ordered_map
 from pipeline.photos.region import Region, cell, make_region, per_decile, place
-from pipeline.photos.repair import REPAIRS, RESIZE_FILTER, DamagedError, repair
+from pipeline.photos.repair import REPAIRS, RESIZE_FILTER, SQUARES, DamagedError, repair
 from pipeline.photos.sources import Source, open_source
 
 OVERALL_ATTRIBUTE = "imd_rank"
@@ -39,6 +39,7 @@ def import_photographs(
     licence: str = "",
     attribution: str = "",
     join: JoinSettings = _BY_CAMERA,
+    square: str = "crop",
     workers: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def import_photographs(
         licence: of the photographs; "" takes that of the fetch they come from, if they do.
         attribution: who is to be named; likewise.
         join: which photographs are kept, from which point they are joined, by which columns.
+        square: how a photograph that is none becomes a square, see `repair`.
         workers: processes; None for one per core.
         progress: is told how many photographs are done.
 
@@ -69,6 +71,8 @@ def import_photographs(
             (all are looked at, the first few are named); no photograph in any area. Nothing is written then.
     """
     check_size(size)
+    if square not in SQUARES:
+        raise InputError(f"photographs become square by {' or '.join(SQUARES)}, not by {square!r}")
     everything = read_listing(photos_csv)
     listed, filtered = (everything, {}) if join.keep is None else keep_listed(everything, join.keep)
     acquisition = read_acquisition(photos_csv)
@@ -98,7 +102,7 @@ def import_photographs(
         "boundary_year": table.year,
         "areas": len(region.codes),
         "resize_filter": RESIZE_FILTER,
-        "crop": "centre",
+        "square": square,
         "axes": list(AXES),
         "counts": counts,
         "per_decile": per_decile(region.percentiles[[row for _, row in kept]]),
@@ -106,7 +110,7 @@ def import_photographs(
     with open_source(photos) as source:
         require_present(source, [photo.file for photo in listed], photos, photos_csv)
         files = _files(source, [photo.file for photo, _ in kept])
-        pictures = ordered_map(partial(_picture, size), files, workers)
+        pictures = ordered_map(partial(_picture, size, square), files, workers)
         table_rows = (_row(photo, region, row, photos.name) for photo, row in kept)
         write_encoded(out, _sound(table_rows, pictures, len(kept), repaired, photos, progress), meta)
     return counts
@@ -158,12 +162,12 @@ def _files(source: Source, names: Iterable[str]) -> Iterator[bytes | str]:
             yield str(error)
 
 
-def _picture(size: int, file: bytes | str) -> tuple[bytes, tuple[str, ...], str]:
+def _picture(size: int, square: str, file: bytes | str) -> tuple[bytes, tuple[str, ...], str]:
     """Return one photograph as (PNG, repairs, "") or, where that cannot be, (nothing, nothing, why)."""
     if isinstance(file, str):
         return b"", (), file
     try:
-        repaired = repair(file, size)
+        repaired = repair(file, size, square)
     except DamagedError as error:
         return b"", (), str(error)
     return encode_png(repaired.image), repaired.repairs, ""

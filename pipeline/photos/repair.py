@@ -14,8 +14,10 @@ from PIL import Image
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 MAX_PIXELS = 80_000_000
 RESIZE_FILTER = "lanczos"
-CROPPED, TURNED, CONVERTED, ENLARGED = "cropped to a square", "turned as EXIF says", "converted to RGB", "enlarged"
-REPAIRS = (CONVERTED, TURNED, CROPPED, ENLARGED)
+CROPPED, PADDED = "cropped to a square", "padded to a square"
+TURNED, CONVERTED, ENLARGED = "turned as EXIF says", "converted to RGB", "enlarged"
+REPAIRS = (CONVERTED, TURNED, CROPPED, PADDED, ENLARGED)
+SQUARES = ("crop", "pad")
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -42,18 +44,23 @@ class Repaired:
 
     Attributes:
         image: [size, size, 3] uint8.
-        repairs: what was done to it: `CROPPED`, `TURNED`, `CONVERTED`, `ENLARGED`.
+        repairs: what was done to it: of `REPAIRS`.
     """
 
     image: np.ndarray
     repairs: tuple[str, ...]
 
 
-def repair(data: bytes, size: int) -> Repaired:
+def repair(data: bytes, size: int, square: str = "crop") -> Repaired:
     """Decode a photograph fully and make it square RGB.
 
     It is turned as its EXIF orientation says; greyscale, palette, CMYK and 16-bit become 8-bit RGB, transparency is
-    laid on white; the largest centred square is cut out and resized by Lanczos. No JPEG is decoded at reduced size.
+    laid on white; a square is made of it and resized by Lanczos. No JPEG is decoded at reduced size.
+
+    Args:
+        data: the photograph's file.
+        size: side of the result.
+        square: "crop": the largest centred square; "pad": all of it, centred, with black bars.
 
     Raises:
         DamagedError: not a JPEG, PNG, WebP or TIFF, cut short or corrupt, or larger than `MAX_PIXELS`.
@@ -76,8 +83,9 @@ def repair(data: bytes, size: int) -> Repaired:
         rgb = rgb.transpose(turn)
         repairs.append(TURNED)
     if rgb.width != rgb.height:
-        rgb = _centre_square(rgb)
-        repairs.append(CROPPED)
+        cropped = square == "crop"
+        rgb = _centred(rgb, min(rgb.size) if cropped else max(rgb.size))
+        repairs.append(CROPPED if cropped else PADDED)
     if rgb.width < size:
         repairs.append(ENLARGED)
     if rgb.width != size:
@@ -110,7 +118,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _centre_square(image: Image.Image) -> Image.Image:
-    side = min(image.size)
+def _centred(image: Image.Image, side: int) -> Image.Image:
+    """Return the centred square of this side, black where it reaches beyond the image."""
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))

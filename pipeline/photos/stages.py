@@ -13,7 +13,7 @@ from pipeline.photos.importing import import_photographs
 from pipeline.photos.joining import JoinSettings, acquisition_file
 
 NAME = "dataset"
-IMPORT_VERSION = 2
+IMPORT_VERSION = 3
 CALIBRATION_VERSION = 1
 _BY_CAMERA = JoinSettings()
 
@@ -32,6 +32,7 @@ def import_stage(
     record: Path,
     progress: Progress = silent,
     join: JoinSettings = _BY_CAMERA,
+    square: str = "crop",
 ) -> tuple[Stage, Work]:
     """Return the stage that imports photographs into ``out``, and its work (`atlas.stage.run_stage`)."""
     inputs = {"photographs": photos, "table of photographs": photos_csv, "areas": areas, "ranks": imd}
@@ -48,6 +49,7 @@ def import_stage(
             "licence": licence,
             "attribution": attribution,
             "join": join.record(),
+            "square": square,
         },
         outputs={"dataset": out},
     )
@@ -64,6 +66,7 @@ def import_stage(
             licence=licence,
             attribution=attribution,
             join=join,
+            square=square,
             progress=progress,
         )
 

@@ -60,7 +60,7 @@ def random_bases(generator: Generator, count: int, truncation: float, seed: int)
         generator.mapping(torch.from_numpy(row[None]).float().to(device), truncation_psi=truncation)[0].cpu().numpy()
         for row in z
     ]
-    return Bases(np.stack(codes).astype(np.float32), tuple(f"Street {i + 1}" for i in range(count)))
+    return Bases(np.stack(codes).astype(np.float32), tuple(f"random {i + 1}" for i in range(count)))
 
 
 def inverted_bases(latents: Latents, wanted: tuple[str, ...]) -> Bases:

@@ -24,7 +24,7 @@ from pipeline.render.bases import Bases, inverted_bases, parse_bases, random_bas
 from pipeline.render.rendering import render_grid
 from pipeline.render.walks import Walks
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_photographs_are_joined(region, atlas):
         "boundary_year": 2011,
         "areas": 4,
         "resize_filter": "lanczos",
-        "crop": "centre",
+        "square": "crop",
         "axes": ["health", "income", "education"],
         "counts": {
             "listed": 4,
@@ -64,6 +64,7 @@ def test_photographs_are_joined(region, atlas):
                 "converted to RGB": 0,
                 "turned as EXIF says": 0,
                 "cropped to a square": 0,
+                "padded to a square": 0,
                 "enlarged": 0,
             },
         },
@@ -109,6 +110,19 @@ def test_further_columns_are_carried_but_not_ours(region, atlas):
     photo = open_dataset(region.out).photos[1]
     assert photo.attributes == {"blurry": "1", "photographer": 'O"Neil, <b>', "imd_rank": "101"}
     assert photo.area == "E01000002"
+
+
+def test_photographs_are_padded_where_asked_for_and_it_is_recorded(region, atlas):
+    region.photos["p2.jpg"] = jpeg(Image.new("RGB", (20, 10), "white"))
+    result = atlas(*region.command(), "--square", "pad")
+    assert result.exit_code == 0, result.stderr
+    assert "1 padded to a square" in result.stdout
+    dataset = open_dataset(region.out)
+    assert dataset.meta["square"] == "pad"
+    assert dataset.meta["counts"]["repaired"]["padded to a square"] == 1
+    picture = dataset.images([2])[0]
+    assert picture[:2].max() < 40
+    assert picture[7:9].min() > 200
 
 
 def test_odd_photographs_are_repaired_and_counted(region, atlas):

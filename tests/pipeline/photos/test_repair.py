@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.photos import repair as module
-from pipeline.photos.repair import CONVERTED, CROPPED, ENLARGED, TURNED, DamagedError, repair
+from pipeline.photos.repair import CONVERTED, CROPPED, ENLARGED, PADDED, TURNED, DamagedError, repair
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)
@@ -170,6 +170,16 @@ def test_the_middle_square_is_cut_out(width, height, left, top):
     done = repair(encoded(Image.fromarray(wide)), 16)
     np.testing.assert_array_equal(done.image, wide[top : top + 16, left : left + 16])
     assert done.repairs == (CROPPED,)
+
+
+@pytest.mark.parametrize(("width", "height", "left", "top"), [(16, 10, 0, 3), (9, 16, 4, 0), (16, 15, 0, 1)])
+def test_all_is_kept_between_black_bars(width, height, left, top):
+    wide = RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    expected = np.zeros((16, 16, 3), np.uint8)
+    expected[top : top + height, left : left + width] = wide
+    done = repair(encoded(Image.fromarray(wide)), 16, square="pad")
+    np.testing.assert_array_equal(done.image, expected)
+    assert done.repairs == (PADDED,)
 
 
 def test_a_small_photograph_is_enlarged_and_said_to_be():
