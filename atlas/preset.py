@@ -34,9 +34,9 @@ class DatasetSettings:
     ``source = "photographs"`` the file names are looked up in the folder given by ``--data``.
 
     ``square`` is how a photograph that is none becomes one: the centred square is cut out ("crop"), or all of it is
-    kept between black bars ("pad"). ``keep`` is a table of the photographs to keep, ``look_ahead`` the metres from camera to house. A table of ranks
-    that is no File 7 is read by ``area_column``, a heading, and the other three, each "KIND:END:HEADING" such as
-    "score:high:Income deprivation rate": rank or score, and which end is the deprived one.
+    kept between black bars ("pad"). ``keep`` is a table of the photographs to keep, ``look_ahead`` the metres from
+    camera to house. A table of ranks that is no File 7 is read by ``area_column``, a heading, and the other three, each
+    "KIND:END:HEADING" such as "score:high:Income deprivation rate": rank or score, and which end is the deprived one.
     """
 
     source: str = _choice("calibration", "calibration", "photographs")
