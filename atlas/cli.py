@@ -43,15 +43,7 @@ class _Atlas(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] not in PIPELINE_MODULES:
-                raise
-            _fail(
-                f"`atlas {cmd_name}` needs {error.name}, which is not installed: "
-                'install the pipeline with `pip install "inequality-atlas[pipeline]"`'
-            )
+        command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -66,6 +58,13 @@ class _Atlas(click.Group):
             _fail(f"{error.format_message()} See `{command} --help`.")
         except AtlasError as error:
             _fail(str(error))
+        except ModuleNotFoundError as error:  # at once, or where the work begins: planning a run needs no PyTorch
+            if error.name is None or error.name.partition(".")[0] not in PIPELINE_MODULES:
+                raise
+            _fail(
+                f"this command needs {error.name}, which is not installed: "
+                'install the pipeline with `pip install "inequality-atlas[pipeline]"`'
+            )
         except OSError as error:
             if error.filename is None:
                 raise

@@ -12,6 +12,7 @@ import pytest
 import atlas
 from atlas.archive import ArchiveInfo, ArchiveWriter
 from atlas.grid import Grid
+from pipeline.photos.calibration.street import make_calibration
 
 # Runs the command line with PyTorch and everything else that only the pipeline needs made impossible to import.
 PLAIN = (
@@ -93,10 +94,15 @@ def test_an_installed_wheel_packs_builds_and_verifies_anywhere(installed, tmp_pa
     assert (tmp_path / "public" / "index.html").is_file()
 
 
-def test_a_plain_installation_says_what_a_pipeline_command_needs(installed, tmp_path):
-    done = installed("render", "--help", cwd=tmp_path)
+@pytest.mark.parametrize(
+    "arguments", [("render", "--help"), ("train", "--data", "dataset.zip", "--out", "train", "--kimg", "0.1")]
+)
+def test_a_plain_installation_says_what_a_pipeline_command_needs(installed, tmp_path, arguments):
+    make_calibration(tmp_path / "dataset.zip", photographs=4, size=16, seed=1)
+    done = installed(*arguments, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: this command needs ")
+    assert "Traceback" not in done.stderr
     assert "inequality-atlas[pipeline]" in done.stderr
 
 
