@@ -21,6 +21,7 @@ COMMANDS = {
     "dataset": ("pipeline.commands.dataset:dataset", "Photographs, areas and deprivation: make and check a dataset."),
     "train": ("pipeline.commands.train:train", "Train StyleGAN2-ADA on a dataset; goes on where it stopped."),
     "invert": ("pipeline.commands.invert:invert", "Find the latent code of each photograph."),
+    "compare": ("pipeline.commands.compare:compare", "Compare methods of inversion on the same photographs."),
     "boundaries": ("pipeline.commands.boundaries:boundaries", "Fit the SVM boundaries and the walks' directions."),
     "render": ("pipeline.commands.render:render", "Render the whole grid into an archive."),
     "plan": ("atlas.commands.plan:plan", "Say what a grid will weigh, how long it takes and which hosts can carry it."),

@@ -215,14 +215,14 @@ def _fit(host: Host, site: int, files: int, largest: int, archive: int) -> Fit:
 def _seconds(preset: Preset, grid: Grid, size: int) -> dict[str, tuple[float, str]]:
     """Estimate each long stage. GPU figures are published ones for one card; nothing here was timed on a GPU."""
     per_kimg, basis = _training_speed(preset, size)
-    photographs = preset.invert.limit or preset.dataset.photographs
+    photographs = (preset.invert.limit or preset.dataset.photographs) if "projector" in preset.invert.methods else 0
     kimg_inverted = photographs * preset.invert.steps / 1000
     pack = grid.images * (_PACK_SECONDS[0] + _PACK_SECONDS[1] * size * size)
     return {
         "train": (preset.train.kimg * per_kimg, f"{preset.train.kimg:g} kimg at {per_kimg:.1f} s per kimg: {basis}"),
         "invert": (
             kimg_inverted * per_kimg * _PROJECTOR_SHARE,
-            f"{photographs:,} photographs × {preset.invert.steps:,} steps, a step counted as {_PROJECTOR_SHARE} of a "
+            f"projector: {photographs:,} photographs × {preset.invert.steps:,} steps, a step counted as {_PROJECTOR_SHARE} of a "
             f"training image: {basis}",
         ),
         "render": (

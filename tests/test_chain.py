@@ -13,7 +13,8 @@ import time
 import pytest
 
 from atlas.files import content_files
-from pipeline.run import Chain
+from atlas.preset import load_preset
+from pipeline.run import Chain, RunFolder
 
 PRESET = """
 name = "tiny"
@@ -68,9 +69,15 @@ class Runs:
         self.last_line = out.strip().splitlines()[-1] if out.strip() else ""
         return process.returncode
 
-    def said(self, stage):
-        """Return what was last said of a stage before it was done."""
-        return re.findall(rf"^{stage}: (up to date|running|going on)$", self.news, re.MULTILINE)
+    def labels(self, first=Chain.NAMES[0]):
+        """Return the parts of all stages, or of those from ``first`` on, as the news call them."""
+        chain = Chain(load_preset(self.preset), RunFolder(self.root, "tiny"), None, "cpu", print)
+        names = Chain.NAMES[Chain.NAMES.index(first) :]
+        return [part.label for name in names for part in chain.parts(name)]
+
+    def said(self, label):
+        """Return what was said of a part before it was done."""
+        return re.findall(rf"^{label}: (up to date|running|going on)$", self.news, re.MULTILINE)
 
     def content(self):
         return {p.relative_to(self.root).as_posix(): p.read_bytes() for p in content_files(self.root)}
@@ -91,13 +98,32 @@ def copied(unbroken, tmp_path):
     return runs
 
 
+FOLDERS = {
+    "dataset": "dataset",
+    "train": "train",
+    "encoder": "encoders",
+    "invert": "latents",
+    "boundaries": "boundaries",
+    "render": "archive",
+    "pack": "packs",
+    "site": "site",
+}
+
+
 def forget(runs, first):
-    """Remove a stage's folder and all that follow."""
-    folders = dict(
-        zip(Chain.NAMES, ("dataset", "train", "latents", "boundaries", "archive", "packs", "site"), strict=True)
-    )
+    """Remove what a stage made and what all that follow did."""
     for name in Chain.NAMES[Chain.NAMES.index(first) :]:
-        shutil.rmtree(runs.root / folders[name])
+        if name == "compare":
+            for path in (runs.root / "latents").glob("comparison*"):
+                path.unlink()
+        elif name != "encoder" or (runs.root / "encoders").exists():
+            shutil.rmtree(runs.root / FOLDERS[name])
+
+
+def records(runs):
+    """Return the records of a run's stages by what the news call them."""
+    found = [json.loads(p.read_text()) for p in runs.root.rglob("*stage.json")]
+    return {record["stage"]: record for record in found}
 
 
 def test_every_stage_leaves_its_result_and_its_record(unbroken):
@@ -106,6 +132,8 @@ def test_every_stage_leaves_its_result_and_its_record(unbroken):
         "train/generator.safetensors",
         "train/discriminator.safetensors",
         "latents/projector.safetensors",
+        "latents/comparison.json",
+        "latents/comparison.png",
         "boundaries/report.json",
         "boundaries/table1.csv",
         "archive/tiny.zarr/zarr.json",
@@ -114,9 +142,8 @@ def test_every_stage_leaves_its_result_and_its_record(unbroken):
         "site/manifest-sha256.txt",
     ):
         assert (unbroken.root / file).is_file(), file
-    records = [json.loads(p.read_text()) for p in unbroken.root.glob("*/stage.json")]
-    assert {r["stage"] for r in records} == set(Chain.NAMES)
-    assert all(r["seconds"] > 0 and r["software"]["python"] for r in records)
+    assert set(records(unbroken)) == set(unbroken.labels())
+    assert all(r["seconds"] > 0 and r["software"]["python"] for r in records(unbroken).values())
 
 
 def test_the_run_says_how_to_open_the_site(unbroken):
@@ -125,7 +152,7 @@ def test_the_run_says_how_to_open_the_site(unbroken):
 
 def test_nothing_runs_twice(copied):
     assert copied.run() == 0
-    assert [copied.said(name) for name in Chain.NAMES] == [["up to date"]] * len(Chain.NAMES)
+    assert [copied.said(label) for label in copied.labels()] == [["up to date"]] * len(copied.labels())
 
 
 @pytest.mark.parametrize(
@@ -139,9 +166,10 @@ def test_nothing_runs_twice(copied):
 def test_a_changed_setting_runs_its_stage_and_what_follows(copied, old, new, first):
     copied.preset.write_text(PRESET.replace(old, new))
     assert copied.run() == 0, copied.news
-    at = Chain.NAMES.index(first)
-    said = [copied.said(name) for name in Chain.NAMES]
-    assert said == [["up to date"]] * at + [["running"]] * (len(Chain.NAMES) - at)
+    after = copied.labels(first)
+    before = len(copied.labels()) - len(after)
+    said = [copied.said(label) for label in copied.labels()]
+    assert said == [["up to date"]] * before + [["running"]] * len(after)
 
 
 def test_the_same_seed_gives_the_same_bytes(unbroken, tmp_path):
@@ -152,7 +180,9 @@ def test_the_same_seed_gives_the_same_bytes(unbroken, tmp_path):
 
 def test_from_and_until(copied):
     assert copied.run("--from", "boundaries", "--until", "render") == 0
-    assert [copied.said(n) for n in Chain.NAMES] == [["up to date"]] * 3 + [["running"]] * 2 + [[], []]
+    before = len(copied.labels()) - len(copied.labels("boundaries"))
+    said = [copied.said(label) for label in copied.labels()]
+    assert said == [["up to date"]] * before + [["running"]] * 2 + [[], []]
     assert copied.run("--from", "site", "--until", "train") == 2
     assert copied.news == "Error: --from site comes after --until train: nothing would run\n"
 
@@ -165,7 +195,8 @@ def test_from_and_until(copied):
         ("train.mid-checkpoint:2", "train"),
         ("train.after-checkpoint:2", "train"),
         ("train.before-record", "train"),
-        ("invert.batch:2", "invert"),
+        ("invert.batch:2", "invert projector"),
+        ("compare.before-record", "compare"),
         ("render.shard:1", "render"),
         ("render.shard:4", "render"),
         ("render.before-record", "render"),
@@ -175,12 +206,13 @@ def test_from_and_until(copied):
     ],
 )
 def test_killed_at_a_fault_point_it_ends_in_the_same_bytes_and_keeps_what_was_done(copied, unbroken, fault, stage):
-    forget(copied, stage)
+    forget(copied, stage.partition(" ")[0])
     assert copied.run(fault=fault) == -signal.SIGKILL
     kept = finished_files(copied)
     assert copied.run() == 0, copied.news
     assert copied.said(stage) == ["going on"]
-    assert {copied.said(n)[0] for n in Chain.NAMES[: Chain.NAMES.index(stage)]} <= {"up to date"}
+    before = copied.labels()[: copied.labels().index(stage)]
+    assert {copied.said(label)[0] for label in before} <= {"up to date"}
     assert copied.content() == unbroken.content()
     assert kept
     for path, stamp in kept.items():
@@ -196,7 +228,7 @@ def finished_files(runs):
 @pytest.mark.parametrize("attempt", range(3))
 def test_killed_at_a_random_moment_it_ends_in_the_same_bytes(unbroken, tmp_path, attempt):
     runs = Runs(tmp_path)
-    seconds = sum(json.loads(p.read_text())["seconds"] for p in unbroken.root.glob("*/stage.json"))
+    seconds = sum(record["seconds"] for record in records(unbroken).values())
     moment = random.SystemRandom().uniform(2.0, 2.0 + seconds)
     process = runs.start()
     try:

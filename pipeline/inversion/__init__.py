@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Latents", "Projector", "ProjectorSettings", "read_latents", "write_latents"]
+__all__ = ["Latents", "Projected", "Projector", "ProjectorSettings", "read_latents", "synthesise", "write_latents"]
 
 _HOMES = {
     "Latents": "pipeline.inversion.latents",
+    "Projected": "pipeline.inversion.projector",
     "Projector": "pipeline.inversion.projector",
     "ProjectorSettings": "pipeline.inversion.schedule",
     "read_latents": "pipeline.inversion.latents",
+    "synthesise": "pipeline.inversion.noise",
     "write_latents": "pipeline.inversion.latents",
 }
 
 if TYPE_CHECKING:
     from pipeline.inversion.latents import Latents, read_latents, write_latents
-    from pipeline.inversion.projector import Projector
+    from pipeline.inversion.noise import synthesise
+    from pipeline.inversion.projector import Projected, Projector
     from pipeline.inversion.schedule import ProjectorSettings
 
 
