@@ -76,7 +76,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """``[encoder]``: how the encoders e4e and ReStyle are trained. 0 stands for "as the backbone's configuration has it".
+    """``[encoder]``: how e4e and ReStyle are trained. 0 stands for "as the backbone's configuration has it".
 
     ``backbone`` is "full", as published and for a GPU, or "narrow", for small generators and processors. ``variant`` is
     what ReStyle refines with. ``generated`` is the share of every batch that the generator renders itself, whose codes

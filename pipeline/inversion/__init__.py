@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    *("E4E", "Latents", "Projector", "ProjectorSettings", "ReStyle"),
-    *("load_encoder", "read_latents", "save_encoder", "write_latents"),
+    "E4E",
+    "Latents",
+    "Projector",
+    "ProjectorSettings",
+    "ReStyle",
+    "load_encoder",
+    "read_latents",
+    "save_encoder",
+    "write_latents",
 ]
 
 _HOMES = {

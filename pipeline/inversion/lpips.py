@@ -1,8 +1,8 @@
 """LPIPS (Zhang et al. 2018, version 0.1) where the user has its files: AlexNet for encoders, VGG16 for the projector.
 
-A folder must hold two state-dicts, the network's and the learnt weights', as ``.pth``, ``.pt`` or ``.safetensors``, read
-as data: torchvision's ``alexnet*`` with LPIPS's ``alex``, or torchvision's ``vgg16*`` with LPIPS's ``vgg``. None of them
-comes with this project.
+A folder must hold two state-dicts, the network's and the learnt weights', as ``.pth``, ``.pt`` or ``.safetensors``,
+read as data: torchvision's ``alexnet*`` with LPIPS's ``alex``, or torchvision's ``vgg16*`` with LPIPS's ``vgg``. None
+of them comes with this project.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ class _Recipe:
 
 _RECIPES = {
     "alexnet": _Recipe(
-        ((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (8, 384, 256, 3, 1, 1))
-        + ((10, 256, 256, 3, 1, 1),),
+        (
+            *((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (8, 384, 256, 3, 1, 1)),
+            (10, 256, 256, 3, 1, 1),
+        ),
         (3, 6),
         (3, 2),
         (0, 3, 6, 8, 10),
@@ -126,7 +128,7 @@ def load_lpips(folder: Path, net: str = "alexnet", device: str | torch.device = 
     for i in range(len(found.weights)):
         wanted[f"weights.{i}"] = _tensor(learnt, f"lin{i}.model.1.weight", folder, found.recipe.linear).flatten()
     try:
-        found.load_state_dict(wanted | {name: b for name, b in found.named_buffers()})
+        found.load_state_dict(wanted | dict(found.named_buffers()))
     except RuntimeError as error:
         raise InputError(f"{folder}: the files do not fit {found.name}: {error}") from error
     if any(bool((weight < 0).any()) for weight in found.weights):
@@ -149,7 +151,9 @@ def _file(folder: Path, stem: str) -> Path:
     for path in [*exact, *dashed]:
         if path.is_file():
             return path
-    raise InputError(f"{folder} has no {stem}.pth (or {stem}-….pth, .pt, .safetensors), which LPIPS needs: put it there")
+    raise InputError(
+        f"{folder} has no {stem}.pth (or {stem}-….pth, .pt, .safetensors), which LPIPS needs: put it there"
+    )
 
 
 def _tensor(tensors: Mapping[str, Tensor], name: str, folder: Path, stem: str) -> Tensor:

@@ -110,7 +110,9 @@ class EncoderArchitecture:
         Raises:
             InputError: the tensors are not those of a published encoder.
         """
-        styles = sorted({int(m.group(1)) for m in (re.match(r"styles\.(\d+)\.linear\.weight$", n) for n in shapes) if m})
+        styles = sorted(
+            {int(m.group(1)) for m in (re.match(r"styles\.(\d+)\.linear\.weight$", n) for n in shapes) if m}
+        )
         stem = next((n for n in ("input_layer.0.weight", "conv1.weight") if len(shapes.get(n, ())) == 4), None)
         if stem is None or not styles or styles != list(range(len(styles))):
             raise InputError(
@@ -144,4 +146,6 @@ class EncoderArchitecture:
         try:
             return cls(**table)  # type: ignore[arg-type]
         except (TypeError, InputError) as error:
-            raise InputError(f"{file}: the encoder's architecture cannot be read ({error}): {json.dumps(table)}") from error
+            raise InputError(
+                f"{file}: the encoder's architecture cannot be read ({error}): {json.dumps(table)}"
+            ) from error

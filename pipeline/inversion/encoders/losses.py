@@ -69,7 +69,9 @@ def load_moco(path: Path, device: str | torch.device = "cpu") -> MocoFeatures:
     own = features.state_dict()
     missing = [n for n, t in own.items() if n not in tensors or tensors[n].shape != t.shape]
     if missing:
-        raise InputError(f"{path} is not a MoCo v2 checkpoint: {len(missing)} tensors are missing, such as {missing[0]}")
+        raise InputError(
+            f"{path} is not a MoCo v2 checkpoint: {len(missing)} tensors are missing, such as {missing[0]}"
+        )
     features.load_state_dict({n: tensors[n].to(t.dtype) for n, t in own.items()})
     return features.to(device)
 
@@ -80,7 +82,7 @@ def dissimilarity(features: Callable[[Tensor], Tensor], a: Tensor, b: Tensor) ->
 
 
 def delta_size(codes: Tensor, stage: int) -> Tensor:
-    """Return Σ over styles 1 … ``stage`` of the length of their difference from the first, averaged over N: a scalar."""
+    """Return Σ over styles 1 … ``stage`` of the length of their difference from the first, averaged over N."""
     if stage == 0:
         return codes.new_zeros(())
     return (codes[:, 1 : stage + 1] - codes[:, :1]).norm(dim=2).sum(1).mean()

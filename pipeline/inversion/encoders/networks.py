@@ -7,6 +7,8 @@ Residual-Based StyleGAN Encoder via Iterative Refinement*. Tensors have the publ
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -147,7 +149,7 @@ class NarrowEncoder(StyleEncoder):
         self.stem = nn.Sequential(
             nn.Conv2d(arch.in_channels, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
         )
-        self.body = nn.Sequential(*(BasicBlock(a, b, 2) for a, b in zip(widths, widths[1:], strict=False)))
+        self.body = nn.Sequential(*(BasicBlock(a, b, 2) for a, b in pairwise(widths)))
         levels = [0, 0, 0] if arch.heads == "simple" else [min(level, halvings) for level in range(3)]
         self.laterals = nn.ModuleList(nn.Conv2d(widths[-1 - level], self._PYRAMID, 1) for level in sorted(set(levels)))
         self._levels = levels

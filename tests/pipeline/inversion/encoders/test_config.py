@@ -14,7 +14,13 @@ AT_32 = GeneratorArchitecture(64, 0, 64, 32, 3, 2, (64, 64, 64, 32))
 def test_full_is_as_published():
     config = resolve("e4e", EncoderSettings(backbone="full"), AT_256)
     arch = config.architecture
-    assert (arch.backbone, arch.heads, arch.progressive, arch.size, arch.num_ws) == ("ir-se50", "pyramid", True, 256, 14)
+    assert (arch.backbone, arch.heads, arch.progressive, arch.size, arch.num_ws) == (
+        "ir-se50",
+        "pyramid",
+        True,
+        256,
+        14,
+    )
     assert (config.batch, config.generated, config.optimizer, config.lr) == (8, 0, "ranger", 1e-4)
     assert (config.beta1, config.beta2, config.epsilon) == (0.95, 0.999, 1e-5)
     assert (config.l2, config.perceptual, config.similarity_weight) == (1.0, 0.8, 0.5)

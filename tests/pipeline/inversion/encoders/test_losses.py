@@ -68,7 +68,7 @@ def write_lpips(folder, net, stem, features_suffix=".pth"):
 
 @pytest.mark.parametrize(("net", "stem"), [("alexnet", "alex"), ("vgg16", "vgg")])
 def test_lpips_is_the_published_sum(net, stem, tmp_path):
-    network, learnt = write_lpips(tmp_path, net, stem)
+    _, learnt = write_lpips(tmp_path, net, stem)
     features = load_lpips(tmp_path, net)
     a, b = torch.rand(2, 2, 3, 40, 40) * 2 - 1
     # Layer by layer as published: unit length over channels (with 1e-10), squared difference, weighted, mean of places.

@@ -1,5 +1,7 @@
 """Encoders of any size, and what the stages of progressive training mean."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +14,9 @@ from pipeline.inversion.encoders.networks import build, level_of
 
 def narrow(method="e4e", progressive=True, num_ws=8, w_dim=16, size=32) -> EncoderArchitecture:
     heads = "pyramid" if method == "e4e" else "simple"
-    return EncoderArchitecture(method, "narrow", heads, progressive, num_ws, w_dim, size, 5 if method == "restyle" else 1)
+    return EncoderArchitecture(
+        method, "narrow", heads, progressive, num_ws, w_dim, size, 5 if method == "restyle" else 1
+    )
 
 
 @given(
@@ -69,7 +73,7 @@ def test_narrow_encoders_of_small_generators_are_small(size, num_ws, method):
     ],
 )
 def test_an_architecture_that_cannot_be_is_refused(wrong):
-    good = dict(method="e4e", backbone="narrow", heads="pyramid", progressive=True, num_ws=8, w_dim=8, size=32)
+    good = dataclasses.asdict(narrow())
     with pytest.raises(InputError):
         EncoderArchitecture(**{**good, **wrong})
 

@@ -106,10 +106,8 @@ def test_the_state_of_another_run_is_refused(unbroken, tiny_generator_path, tiny
     folder = tmp_path / "e4e.training"
     folder.mkdir()
     (folder / "state.safetensors").write_bytes(unbroken["e4e"]["e4e.training/state.safetensors"])
-    with pytest.raises(InputError, match="another run.*lr 0.001 became 0.01"):
-        train_encoder(
-            "e4e", tiny_generator_path, tiny_dataset_path, override(SETTINGS, lr=0.01), 3, out, log=quiet
-        )
+    with pytest.raises(InputError, match=r"another run.*lr 0\.001 became 0\.01"):
+        train_encoder("e4e", tiny_generator_path, tiny_dataset_path, override(SETTINGS, lr=0.01), 3, out, log=quiet)
     with pytest.raises(InputError, match="seed 3 became 4"):
         train_encoder("e4e", tiny_generator_path, tiny_dataset_path, SETTINGS, 4, out, log=quiet)
     (folder / "state.safetensors").write_bytes(b"torn")
@@ -198,7 +196,10 @@ def test_the_estimators_have_scikit_learns_manner(unbroken, tiny_generator_path,
 
 def photographs(path: Path, images: list[np.ndarray], groups: list[str]) -> Path:
     photo = Photo("", "drawn", "0", 51.5, 0.0, "", "A", (1, 1, 1), (0.5, 0.5, 0.5), "")
-    rows = ((dataclasses.replace(photo, group=g, source_id=str(i)), im) for i, (im, g) in enumerate(zip(images, groups, strict=True)))
+    rows = (
+        (dataclasses.replace(photo, group=g, source_id=str(i)), im)
+        for i, (im, g) in enumerate(zip(images, groups, strict=True))
+    )
     write_dataset(path, rows, {"licence": ""})
     return path
 
@@ -270,7 +271,7 @@ def test_numbers_that_are_none_stop_with_the_last_checkpoint_kept(
 
     monkeypatch.setattr(training, "unexplained", broken)
     out = tmp_path / "e4e.safetensors"
-    with pytest.raises(DivergedError, match="diverged before step 8.*last checkpoint is kept"):
+    with pytest.raises(DivergedError, match=r"diverged before step 8.*last checkpoint is kept"):
         train_encoder("e4e", tiny_generator_path, tiny_dataset_path, SETTINGS, 3, out, log=quiet)
     assert read_facts(out)["steps"] == 4
     assert load_encoder(out)(torch.zeros(1, 3, 16, 16)).isfinite().all()
@@ -284,9 +285,7 @@ def test_the_stage_runs_once_goes_on_and_starts_over(tiny_generator_path, tiny_d
     lines: list[str] = []
 
     def run(**changed) -> bool:
-        settings = override(SETTINGS, steps=4, **{"checkpoint": 2, **changed}) if "steps" not in changed else override(
-            SETTINGS, **{"checkpoint": 2, **changed}
-        )
+        settings = override(SETTINGS, **{"steps": 4, "checkpoint": 2, **changed})
         stage, work = encoder_stage(
             "e4e", tiny_generator_path, tiny_dataset_path, settings, 1, "cpu", out, record, lines.append
         )
