@@ -20,6 +20,7 @@ COMMANDS = {
     "run": ("pipeline.commands.run:run", "Run all stages of one atlas, skipping what is up to date."),
     "dataset": ("pipeline.commands.dataset:dataset", "Photographs, areas and deprivation: make and check a dataset."),
     "train": ("pipeline.commands.train:train", "Train StyleGAN2-ADA on a dataset; goes on where it stopped."),
+    "encoder": ("pipeline.commands.encoder:encoder", "The encoders e4e and ReStyle: train one for a generator."),
     "invert": ("pipeline.commands.invert:invert", "Find the latent code of each photograph."),
     "compare": ("pipeline.commands.compare:compare", "Compare methods of inversion on the same photographs."),
     "boundaries": ("pipeline.commands.boundaries:boundaries", "Fit the SVM boundaries and the walks' directions."),

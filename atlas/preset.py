@@ -83,6 +83,35 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class EncoderSettings:
+    """``[encoder]``: how e4e and ReStyle are trained. 0 stands for "as the backbone's configuration has it".
+
+    ``backbone`` is "full", as published and for a GPU, or "narrow", for small generators and processors. ``variant`` is
+    what ReStyle refines with. ``generated`` is the share of every batch that the generator renders itself, whose codes
+    are known and learnt directly: none as published, a great help to a short training. ``lpips`` is a folder with the
+    user's LPIPS files (AlexNet), ``moco`` the user's MoCo v2 checkpoint; without, EfficientNet-Lite0 stands for both.
+    ``half`` writes the encoder's weights as float16.
+    """
+
+    backbone: str = _choice("narrow", "narrow", "full")
+    steps: int = _limits(2000, 1, 100_000_000)
+    batch: int = _limits(0, 0, 4096)
+    optimizer: str = _choice("default", "default", "ranger", "adam")
+    lr: float = _limits(0.0, 0.0, 1.0)
+    generated: float = _limits(0.0, 0.0, 1.0)
+    variant: str = _choice("e4e", "e4e", "psp")
+    iterations: int = _limits(5, 1, 100)
+    similarity: str = _choice("efficientnet-lite0", "efficientnet-lite0", "moco", "off")
+    lpips: str = ""
+    moco: str = ""
+    stage_start: int = _limits(0, 0, 100_000_000)
+    stage_every: int = _limits(0, 0, 100_000_000)
+    checkpoint: int = _limits(0, 0, 100_000_000)
+    mirror: bool = False
+    half: bool = False
+
+
+@dataclass(frozen=True)
 class InvertSettings:
     """``[invert]``: how photographs find their latent codes.
 
@@ -163,6 +192,7 @@ class Preset:
     seed: int = _limits(1, 0, 2**31 - 1)
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
     invert: InvertSettings = field(default_factory=InvertSettings)
     boundaries: BoundarySettings = field(default_factory=BoundarySettings)
     render: RenderSettings = field(default_factory=RenderSettings)
