@@ -222,8 +222,8 @@ def _seconds(preset: Preset, grid: Grid, size: int) -> dict[str, tuple[float, st
         "train": (preset.train.kimg * per_kimg, f"{preset.train.kimg:g} kimg at {per_kimg:.1f} s per kimg: {basis}"),
         "invert": (
             kimg_inverted * per_kimg * _PROJECTOR_SHARE,
-            f"projector: {photographs:,} photographs × {preset.invert.steps:,} steps, a step counted as {_PROJECTOR_SHARE} of a "
-            f"training image: {basis}",
+            f"projector: {photographs:,} photographs × {preset.invert.steps:,} steps, a step counted as "
+            f"{_PROJECTOR_SHARE} of a training image: {basis}",
         ),
         "render": (
             grid.images / 1000 * per_kimg * _RENDER_SHARE,

@@ -6,8 +6,8 @@ gradients, and the projector's whole steps for that batch and for one photograph
 
     OMP_NUM_THREADS=2 python benchmarks/projector_speed.py --generator generator.safetensors
 
-The last line is JSON: photographs and steps a second alone and in a batch, and the share of the networks' own throughput
-that the projector reaches (median over rounds; asked: 0.85 in a batch of 16).
+The last line is JSON: photographs a second alone and in a batch, milliseconds a step, and the share of the networks'
+own throughput that the projector reaches (median over rounds; asked: 0.85 in a batch of 16).
 """
 
 from __future__ import annotations

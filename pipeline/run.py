@@ -17,6 +17,7 @@ from pipeline.boundaries import OwnCodes
 from pipeline.boundaries.stages import boundaries_stage
 from pipeline.gan.stages import train_stage
 from pipeline.inversion.comparison import Sources
+from pipeline.inversion.encoders.stages import encoder_stage
 from pipeline.inversion.stages import InvertSources, compare_stage, invert_stage
 from pipeline.photos.joining import join_of
 from pipeline.photos.stages import calibration_stage, import_stage
@@ -146,8 +147,6 @@ class Chain:
         return train_stage(folder.dataset, settings, self.preset.seed, self.device, folder.train, self.log, progress)
 
     def _encoder(self, method: str, progress: Progress) -> tuple[Stage, Work]:
-        from pipeline.inversion.encoders.stages import encoder_stage
-
         folder, out = self.folder, self.folder.encoder(method)
         return encoder_stage(
             method,
@@ -173,9 +172,7 @@ class Chain:
             start=folder.latents(settings.start) if settings.start and not by_encoder else None,
         )
         record = out.with_name(f"{method}.stage.json")
-        return invert_stage(
-            method, sources, settings, self.preset.seed, self.device, out, record, self.log, progress
-        )
+        return invert_stage(method, sources, settings, self.preset.seed, self.device, out, record, self.log, progress)
 
     def _compare(self, progress: Progress) -> tuple[Stage, Work]:
         folder, out = self.folder, self.folder.comparison

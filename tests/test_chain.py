@@ -14,6 +14,7 @@ import pytest
 
 from atlas.files import content_files
 from atlas.preset import load_preset
+from pipeline.inversion import read_latents
 from pipeline.run import Chain, RunFolder
 
 PRESET = """
@@ -30,7 +31,12 @@ channel_base = 256
 channel_max = 16
 latent = 16
 snapshot_kimg = 0.064
+[encoder]
+steps = 4
+batch = 8
+checkpoint = 2
 [invert]
+methods = ["e4e", "projector"]
 steps = 3
 batch = 16
 photographs = "extremes"
@@ -116,7 +122,7 @@ def forget(runs, first):
         if name == "compare":
             for path in (runs.root / "latents").glob("comparison*"):
                 path.unlink()
-        elif name != "encoder" or (runs.root / "encoders").exists():
+        else:
             shutil.rmtree(runs.root / FOLDERS[name])
 
 
@@ -131,6 +137,8 @@ def test_every_stage_leaves_its_result_and_its_record(unbroken):
         "dataset/dataset.zip",
         "train/generator.safetensors",
         "train/discriminator.safetensors",
+        "encoders/e4e.safetensors",
+        "latents/e4e.safetensors",
         "latents/projector.safetensors",
         "latents/comparison.json",
         "latents/comparison.png",
@@ -172,6 +180,33 @@ def test_a_changed_setting_runs_its_stage_and_what_follows(copied, old, new, fir
     assert said == [["up to date"]] * before + [["running"]] * len(after)
 
 
+def test_a_method_is_added_and_taken_away_without_a_change_to_the_others(copied):
+    two = copied.preset.read_text()
+    copied.preset.write_text(two.replace('"e4e", "projector"', '"e4e", "projector", "restyle"'))
+    assert copied.run("--until", "boundaries") == 0, copied.news
+    ran = {label for label in copied.labels() if copied.said(label) == ["running"]}
+    assert ran == {"encoder restyle", "invert restyle", "compare", "boundaries"}
+    report = json.loads((copied.root / "boundaries" / "report.json").read_text())
+    assert set(report["methods"]) == {"e4e", "projector", "restyle"}
+    comparison = json.loads((copied.root / "latents" / "comparison.json").read_text())
+    assert list(comparison["methods"]) == ["e4e", "projector", "restyle", "w_avg"]
+    copied.preset.write_text(two.replace("steps = 3\n", "steps = 2\n"))
+    assert copied.run("--until", "boundaries") == 0, copied.news
+    ran = {label for label in copied.labels() if copied.said(label) == ["running"]}
+    assert ran == {"invert projector", "compare", "boundaries"}
+
+
+def test_the_projector_starts_from_an_encoder_and_the_atlas_is_another_method_s(copied):
+    text = copied.preset.read_text().replace("steps = 3\n", 'steps = 3\nstart = "e4e"\n')
+    copied.preset.write_text(text.replace("[render]", '[render]\nmethod = "e4e"'))
+    assert copied.run("--until", "render") == 0, copied.news
+    assert copied.said("invert e4e") == ["up to date"]
+    assert copied.said("invert projector") == copied.said("render") == ["running"]
+    assert read_latents(copied.root / "latents" / "projector.safetensors").metadata["start"] == "e4e"
+    attributes = json.loads((copied.root / "archive" / "tiny.zarr" / "zarr.json").read_text())["attributes"]
+    assert attributes["method"] == "e4e"
+
+
 def test_the_same_seed_gives_the_same_bytes(unbroken, tmp_path):
     again = Runs(tmp_path)
     assert again.run() == 0
@@ -195,7 +230,9 @@ def test_from_and_until(copied):
         ("train.mid-checkpoint:2", "train"),
         ("train.after-checkpoint:2", "train"),
         ("train.before-record", "train"),
-        ("invert.batch:2", "invert projector"),
+        ("encoder.after-checkpoint:1", "encoder e4e"),
+        ("invert.batch:2", "invert e4e"),
+        ("invert.batch:10", "invert projector"),
         ("compare.before-record", "compare"),
         ("render.shard:1", "render"),
         ("render.shard:4", "render"),
@@ -221,7 +258,9 @@ def test_killed_at_a_fault_point_it_ends_in_the_same_bytes_and_keeps_what_was_do
 
 def finished_files(runs):
     """Return what a killed run had finished and a resumed one must not make again, but for working files."""
-    remade = re.compile(r"/train/|\.parts/|partial|manifest|/zarr\.json$|/bases/|/directions/|/scores/|/typicality/")
+    remade = re.compile(
+        r"/train/|/encoders/|\.parts/|partial|manifest|/zarr\.json$|/bases/|/directions/|/scores/|/typicality/"
+    )
     return {p: p.stat().st_mtime_ns for p in content_files(runs.root) if not remade.search(p.as_posix())}
 
 

@@ -40,10 +40,10 @@ def compare(
 ) -> None:
     """Compare methods of inversion on the same photographs.
 
-    LATENTS are files of `atlas invert`, one per method. Photographs that no encoder is trained on are rendered from each
-    method's codes, and from the mean code, and measured: L2, perceptual distance, SSIM, PSNR, and how far the codes are
-    from the generator's own. On the calibration street also whether the planted attributes are still there. A sheet of
-    photographs, reconstructions and differences is written beside the numbers.
+    LATENTS are files of `atlas invert`, one per method. Photographs that no encoder is trained on are rendered from
+    each method's codes, and from the mean code, and measured: L2, perceptual distance, SSIM, PSNR, and how far the
+    codes are from the generator's own. On the calibration street also whether the planted attributes are still there.
+    A sheet of photographs, reconstructions and differences is written beside the numbers.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The comparison sheet: a photograph, what each method makes of it, and what is lost, as the paper's appendix has it."""
+"""The comparison sheet: a photograph, what each method makes of it, and what is lost. The paper's appendix has one."""
 
 from __future__ import annotations
 

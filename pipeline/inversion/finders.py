@@ -77,9 +77,7 @@ class ByProjector:
         first = None
         if self.start:
             first = torch.from_numpy(self.start.latents.w[rows_of(self.start.latents, batch.files, self.start.path)])
-        found = self.projector.project(
-            batch.images, batch.names, first, keep_noise=self.keep_noise, progress=progress
-        )
+        found = self.projector.project(batch.images, batch.names, first, keep_noise=self.keep_noise, progress=progress)
         return Codes(found.w, found.noise)
 
 

@@ -1,9 +1,9 @@
 """``latents/METHOD.safetensors``: one latent code per photograph, with how well it gives the photograph back.
 
 Tensors: ``w`` [N, num_ws, w_dim] float32, ``files`` (the rows' names as UTF-8 JSON, uint8), one [N] float32 per
-measure under ``measure.NAME``, and where the projector's optimised noise was to be kept, one [N, R, R] float16 per noise
-buffer of the generator under ``noise.NAME``. The metadata hold one key, ``latents``, with JSON: safetensors writes several keys in
-no fixed order, which would break "same seed, same bytes".
+measure under ``measure.NAME``, and where the projector's optimised noise was to be kept, one [N, R, R] float16 per
+noise buffer of the generator under ``noise.NAME``. The metadata hold one key, ``latents``, with JSON: safetensors
+writes several keys in no fixed order, which would break "same seed, same bytes".
 """
 
 from __future__ import annotations

@@ -185,9 +185,7 @@ def projection(
         paths.descend((distance + settings.noise_weight * regulariser).sum(), clocks.learning_rates())
         distance = distance.detach()
         finished = clocks.advance(distance)
-        yield ProjectionStep(
-            paths.rows, paths.w.detach().clone(), paths.maps, distance, regulariser.detach(), finished
-        )
+        yield ProjectionStep(paths.rows, paths.w.detach().clone(), paths.maps, distance, regulariser.detach(), finished)
         if finished.all():
             return
         if finished.any():

@@ -3,7 +3,7 @@
 As published, but for two things. The features are any `FeatureFunction`; by default EfficientNet-Lite0's, since
 VGG16 LPIPS is a download that holds code; and since these are coarser, the pixels themselves have a part in the loss
 (`ProjectorSettings.pixel_weight`). And many photographs are optimised at once: with its own optimiser state, its own
-noise maps and its own random stream each one's code is the same alone and in any batch (`pipeline.inversion.projection`).
+noise maps and its own random stream each one's code is the same alone and in any batch: `projection` has the loop.
 """
 
 from __future__ import annotations
@@ -72,7 +72,11 @@ class Projector:
         return self
 
     def invert(
-        self, images: Tensor, names: Sequence[str] | None = None, start: Tensor | None = None, progress: Progress = silent
+        self,
+        images: Tensor,
+        names: Sequence[str] | None = None,
+        start: Tensor | None = None,
+        progress: Progress = silent,
     ) -> Tensor:
         """Return the code of each photograph, [N, num_ws, w_dim] float32. Arguments and errors as `project`."""
         return self.project(images, names, start, progress=progress).w

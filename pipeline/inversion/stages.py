@@ -185,7 +185,10 @@ def _job(
         facts |= {"steps": settings.steps, "space": settings.space, "start": "mean of w"}
         facts |= {"projector": dataclasses.asdict(_projector_settings(settings)), "noise": settings.keep_noise}
     if sources.start is not None:
-        facts |= {"start": read_latents(sources.start).metadata.get("method", "codes"), "start_sha256": sha256_path(sources.start)}
+        facts |= {
+            "start": read_latents(sources.start).metadata.get("method", "codes"),
+            "start_sha256": sha256_path(sources.start),
+        }
     if sources.encoder is not None:
         facts |= {"encoder_sha256": sha256_path(sources.encoder)}
     limit = settings.limit if by_projector else 0

@@ -50,7 +50,7 @@ def encoder_stage(
     # Where the user's own networks lie does not matter; what they are stands among the inputs.
     chosen = {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("lpips", "moco")}
     stage = Stage(
-        name=NAME,
+        name=f"{NAME} {method}",
         version=VERSION,
         record=record,
         inputs=inputs(generator, dataset, settings),

@@ -239,5 +239,3 @@ def test_a_difference_is_grey_where_nothing_is_lost():
     black, white = np.zeros_like(a), np.full_like(a, 255)
     assert (difference(white, black) == 255).all()
     assert (difference(black, white) == 0).all()
-
-
