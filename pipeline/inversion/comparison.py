@@ -23,7 +23,14 @@ from pipeline.gan import Generator
 from pipeline.gan.samples import to_uint8
 from pipeline.inversion.batches import to_images
 from pipeline.inversion.comparison_sheet import Picture, comparison_sheet
-from pipeline.inversion.latents import Latents, dataset_fingerprint, read_latents, require_made_from, rows_of
+from pipeline.inversion.latents import (
+    Latents,
+    dataset_fingerprint,
+    read_latents,
+    require_codes_for,
+    require_made_from,
+    rows_of,
+)
 from pipeline.inversion.measures import measure_images, psnr, require_images_of
 from pipeline.inversion.projection import w_statistics
 from pipeline.inversion.schedule import W_SAMPLES
@@ -153,11 +160,7 @@ def _read(sources: Sources, generator: Generator, dataset: Dataset) -> dict[str,
     for path in sources.latents:
         latents = read_latents(path)
         require_made_from(latents, path, **made_from)
-        if latents.w.shape[1:] != (generator.num_ws, generator.w_dim):
-            raise InputError(
-                f"the codes in {path} must be [{generator.num_ws}, {generator.w_dim}] as the generator's are, "
-                f"got {list(latents.w.shape[1:])}: invert the photographs with this generator"
-            )
+        require_codes_for(latents, path, generator.num_ws, generator.w_dim)
         method = str(latents.metadata.get("method", path.stem))
         if method in found or method in (BASELINE, PHOTOGRAPH):
             raise InputError(f"{path} holds the codes of {method}, which are there already: give each method once")

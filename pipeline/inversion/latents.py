@@ -146,6 +146,19 @@ def require_made_from(latents: Latents, path: Path, **sha256s: str) -> None:
             raise InputError(f"the latent codes in {path} were made with {words[key]}: invert the photographs again")
 
 
+def require_codes_for(latents: Latents, path: Path, num_ws: int, w_dim: int) -> None:
+    """Refuse codes of another shape than a generator's.
+
+    Raises:
+        InputError: they are not [N, num_ws, w_dim].
+    """
+    if latents.w.shape[1:] != (num_ws, w_dim):
+        raise InputError(
+            f"the codes in {path} must be [{num_ws}, {w_dim}] as the generator's are, got {list(latents.w.shape[1:])}: "
+            "invert the photographs with this generator"
+        )
+
+
 def dataset_fingerprint(photos: tuple[Photo, ...]) -> str:
     """Return what tells one dataset's photographs from another's, whose members have the same names."""
     rows = [[photo.file, photo.source, photo.source_id] for photo in photos]

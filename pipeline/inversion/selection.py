@@ -98,6 +98,6 @@ def choose_compared(photos: Sequence[Photo], limit: int, seed: int, among: np.nd
     """
     may = held_out(photos) if among is None else held_out(photos) & among
     candidates = np.flatnonzero(may)
-    order = [hashlib.sha256(f"{seed} {photos[i].source_id}".encode()).digest() for i in candidates]
+    order = [hashlib.sha256(f"{seed} {photos[int(i)].source_id}".encode()).digest() for i in candidates]
     ranked = sorted(range(len(candidates)), key=order.__getitem__)
     return np.sort(candidates[ranked[:limit]])

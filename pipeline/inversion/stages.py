@@ -21,8 +21,16 @@ from pipeline.gan import Generator, load_generator
 from pipeline.inversion.batches import Job, invert_dataset
 from pipeline.inversion.comparison import CodesOf, Sources, compare
 from pipeline.inversion.comparison_report import build_report, table_lines
+from pipeline.inversion.encoders.encoder import Encoder
+from pipeline.inversion.encoders.files import load_encoder
 from pipeline.inversion.finders import ByEncoder, ByProjector, Finder, Start
-from pipeline.inversion.latents import dataset_fingerprint, read_latents, require_made_from
+from pipeline.inversion.latents import (
+    dataset_fingerprint,
+    read_latents,
+    require_codes_for,
+    require_made_from,
+    rows_of,
+)
 from pipeline.inversion.projector import Projector, ProjectorSettings
 from pipeline.inversion.selection import HELD_OUT, choose_compared, choose_photographs
 from pipeline.photos.dataset import Dataset, open_dataset
@@ -100,7 +108,7 @@ def invert_stage(
         G = _load_rgb_generator(sources.generator, device)
         job = _job(method, opened, sources, settings, chosen, seed)
         log(f"{stage.name}: {len(job.indices)} of {len(opened.files)} photographs")
-        finder = _finder(method, G, opened, sources, settings, seed, device)
+        finder = _finder(G, job, sources, settings, seed, device)
         measured = invert_dataset(G, finder, job, out, resume=resume, progress=progress)
         log(f"{stage.name}: {_summary(out, measured)}")
         return measured
@@ -128,29 +136,36 @@ def _load_rgb_generator(path: Path, device: str) -> Generator:
 
 
 def _finder(
-    method: str,
     generator: Generator,
-    dataset: Dataset,
+    job: Job,
     sources: InvertSources,
     settings: InvertSettings,
     seed: int,
     device: str,
 ) -> Finder:
     if sources.encoder is not None:
-        from pipeline.inversion import load_encoder
-
-        return ByEncoder(load_encoder(sources.encoder, device=device, generator=generator))
+        return ByEncoder(_load_encoder(sources.encoder, generator, job.facts["method"], device))
     projector = Projector(_projector_settings(settings), seed).fit(generator)
-    start = None
-    if sources.start is not None:
-        start = Start(read_latents(sources.start), sources.start)
-        require_made_from(
-            start.latents,
-            sources.start,
-            photographs_sha256=dataset_fingerprint(dataset.photos),
-            generator_sha256=sha256_path(sources.generator),
-        )
+    start = None if sources.start is None else _start(sources.start, generator, job)
     return ByProjector(projector, start, settings.keep_noise)
+
+
+def _load_encoder(path: Path, generator: Generator, method: str, device: str) -> Encoder:
+    encoder = load_encoder(path, device=device, generator=generator)
+    if encoder.architecture.method != method:
+        raise InputError(
+            f"{path} is an encoder of {encoder.architecture.method} and not of {method}: say which is meant"
+        )
+    return encoder
+
+
+def _start(path: Path, generator: Generator, job: Job) -> Start:
+    latents = read_latents(path)
+    made_from = {name: job.facts[name] for name in ("photographs_sha256", "generator_sha256")}
+    require_made_from(latents, path, **made_from)
+    require_codes_for(latents, path, generator.num_ws, generator.w_dim)
+    rows_of(latents, [job.dataset.files[i] for i in job.indices], path)  # now, and not when their batch's turn comes
+    return Start(latents, path)
 
 
 def _projector_settings(settings: InvertSettings) -> ProjectorSettings:
