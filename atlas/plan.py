@@ -215,7 +215,7 @@ def _fit(host: Host, site: int, files: int, largest: int, archive: int) -> Fit:
 def _seconds(preset: Preset, grid: Grid, size: int) -> dict[str, tuple[float, str]]:
     """Estimate each long stage. GPU figures are published ones for one card; nothing here was timed on a GPU."""
     per_kimg, basis = _training_speed(preset, size)
-    photographs = (preset.invert.limit or preset.dataset.photographs) if "projector" in preset.invert.methods else 0
+    photographs = _projected(preset)
     kimg_inverted = photographs * preset.invert.steps / 1000
     pack = grid.images * (_PACK_SECONDS[0] + _PACK_SECONDS[1] * size * size)
     return {
@@ -231,6 +231,14 @@ def _seconds(preset: Preset, grid: Grid, size: int) -> dict[str, tuple[float, st
         ),
         "pack": (pack, "estimate from measurements on 2 cores, 64 … 512 px"),
     }
+
+
+def _projected(preset: Preset) -> int:
+    """Return how many photographs the projector inverts, at most; encoders take no time beside it."""
+    if "projector" not in preset.invert.methods:
+        return 0
+    every, limit = preset.dataset.photographs, preset.invert.limit
+    return min(every, limit + preset.invert.compared) if limit else every
 
 
 def _training_speed(preset: Preset, size: int) -> tuple[float, str]:
