@@ -28,7 +28,7 @@ from pipeline.inversion.selection import held_out
 from pipeline.photos.dataset import Photo, open_dataset, write_dataset
 
 SETTINGS = EncoderSettings(
-    steps=10, batch=4, generated=0.5, checkpoint=4, stage_start=2, stage_every=1, similarity="efficientnet-lite0"
+    steps=10, batch=4, generated=0.5, checkpoint=4, stage_start=2, stage_every=1, iterations=2, similarity="off"
 )
 
 
@@ -138,7 +138,8 @@ def test_what_comes_out(unbroken, tiny_generator_path, tmp_path):
 def test_statistics_and_sheets(tiny_generator_path, tiny_dataset_path, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "TICK", 2)
     out = tmp_path / "e4e.safetensors"
-    train_encoder("e4e", tiny_generator_path, tiny_dataset_path, SETTINGS, 3, out, log=quiet)
+    settings = override(SETTINGS, similarity="efficientnet-lite0")
+    train_encoder("e4e", tiny_generator_path, tiny_dataset_path, settings, 3, out, log=quiet)
     folder = tmp_path / "e4e.training"
     lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
