@@ -101,7 +101,7 @@ class EncoderSettings:
     generated: float = _limits(0.0, 0.0, 1.0)
     variant: str = _choice("e4e", "e4e", "psp")
     iterations: int = _limits(5, 1, 100)
-    similarity: str = _choice("efficientnet-lite0", "efficientnet-lite0", "moco", "off")
+    similarity: str = _choice("default", "default", "efficientnet-lite0", "moco", "off")
     lpips: str = ""
     moco: str = ""
     stage_start: int = _limits(0, 0, 100_000_000)

@@ -6,6 +6,7 @@ is that of ResNet (He et al. 2016); the style head that of pSp (Richardson et al
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -117,7 +118,9 @@ class PlacedStyle(nn.Module):
     """The narrow style head: few channels at 4 × 4 places, all of them read by one linear layer.
 
     What a place shows stays apart from what another does, where a head that shrinks to one place needs many channels
-    to remember it.
+    to remember it. The linear layer has no equalised learning rate, as the published one has: scaled by 1/√512, its
+    weights would take a thousand steps to become of use, which a short training has not got. It begins small, so that
+    the first codes are near the mean one.
     """
 
     PLACES = 4
@@ -132,7 +135,9 @@ class PlacedStyle(nn.Module):
         if not layers:
             layers = [nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2)]
         self.convs = nn.Sequential(*layers)
-        self.linear = FullyConnected(width * min(spatial, self.PLACES) ** 2, w_dim)
+        self.linear = nn.Linear(width * min(spatial, self.PLACES) ** 2, w_dim)
+        with torch.no_grad():
+            self.linear.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, spatial, spatial] → [N, w_dim]."""

@@ -157,14 +157,11 @@ class NarrowEncoder(StyleEncoder):
         self.styles = nn.ModuleList(
             PlacedStyle(self._PYRAMID, arch.w_dim, coarse << levels[level_of(i)]) for i in range(arch.num_ws)
         )
-        with torch.no_grad():  # begin near the mean code: a short training has no steps to spare for getting there
-            for name, weight in self.styles.named_parameters():
-                if name.endswith("linear.weight"):
-                    weight.mul_(0.1)
+        self.to(memory_format=torch.channels_last)  # measured a third faster on a processor
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the features for coarse, middle and fine styles."""
-        taps = [self.stem(x)]
+        taps = [self.stem(x.contiguous(memory_format=torch.channels_last))]
         for block in self.body:
             taps.append(block(taps[-1]))
         found = [self.laterals[0](taps[-1])]

@@ -12,8 +12,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from atlas.preset import EncoderSettings
-
 PARITY = Path(__file__).resolve().parents[3] / "parity"
 _KINDS = {
     "conv": lambda n: n * np.sqrt(1 / np.prod(n.shape[1:])),
@@ -59,6 +57,15 @@ class Recording:
         assert difference <= limit, f"{name} is off by {difference}, allowed {limit}"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread_from_the_start():
+    """Also what is made once for many tests is made on one thread, so that bytes can be compared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def encoder_recording():
     entries = {e["file"]: e for e in json.loads((PARITY / "encoders.json").read_text())["fixtures"]}
@@ -89,9 +96,3 @@ def recorded_input() -> Tensor:
             x = x + 0.30 * np.cos(2 * np.pi * ((5 + 2 * o) * u * v + (3 + c) * u * u) - 0.4 * c)
             channels.append(x + 0.15 * np.sin(2 * np.pi * (17 + o) * (u - 0.5 * v)))
     return torch.from_numpy(np.stack(channels)[None]).float()
-
-
-@pytest.fixture
-def quick() -> EncoderSettings:
-    """Ten steps of a narrow encoder, a checkpoint after four and after eight, all parts of the loss at work."""
-    return EncoderSettings(steps=10, batch=4, generated=0.5, checkpoint=4, stage_start=2, stage_every=1)

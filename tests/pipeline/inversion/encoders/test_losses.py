@@ -41,7 +41,7 @@ def test_the_mean_code_explains_nothing_and_the_known_one_everything():
 
 
 def test_what_the_parts_are_is_said(tmp_path):
-    config = resolve("e4e", EncoderSettings(), AT_32)
+    config = resolve("e4e", EncoderSettings(similarity="efficientnet-lite0"), AT_32)
     losses = ImageLosses.load(config, "", "", "cpu")
     assert losses.names == "perceptual: EfficientNet-Lite0 perceptual; similarity: EfficientNet-Lite0 pooled"
     images = torch.rand(2, 3, 32, 32) * 2 - 1

@@ -1,11 +1,10 @@
 """Training encoders: killed anywhere and started again, it ends in the same bytes; and what it refuses."""
 
 import dataclasses
+import functools
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,25 +27,35 @@ from pipeline.inversion.encoders.training import train_encoder
 from pipeline.inversion.selection import held_out
 from pipeline.photos.dataset import Photo, open_dataset, write_dataset
 
-SETTINGS = EncoderSettings(steps=10, batch=4, generated=0.5, checkpoint=4, stage_start=2, stage_every=1)
-RUN = """
-import sys
-from pathlib import Path
-from atlas.preset import EncoderSettings
-from pipeline.inversion.encoders.training import train_encoder
-method, generator, dataset, out, settings = sys.argv[1:]
-train_encoder(method, Path(generator), Path(dataset), eval(settings), 3, Path(out))
-"""
+SETTINGS = EncoderSettings(
+    steps=10, batch=4, generated=0.5, checkpoint=4, stage_start=2, stage_every=1, iterations=2, similarity="off"
+)
 
 
 def quiet(line: str) -> None:
     pass
 
 
-def start(method, generator, dataset, out: Path, fault: str = "", settings=SETTINGS) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "ATLAS_FAULT": fault, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", RUN, method, str(generator), str(dataset), str(out), repr(settings)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+def start(method, generator, dataset, out: Path, fault: str = "") -> tuple[int, str]:
+    """Train in a process of its own, which may be killed; return how it ended and what it said.
+
+    A forked one: importing PyTorch anew would take longer than all of the training.
+    """
+    said = out.with_name("said")
+    child = os.fork()
+    if child == 0:
+        try:
+            os.environ["ATLAS_FAULT"] = fault
+            with said.open("w") as stream:
+                log = functools.partial(print, file=stream, flush=True)
+                train_encoder(method, generator, dataset, SETTINGS, 3, out, log=log)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    text = said.read_text()
+    said.unlink()
+    return os.waitstatus_to_exitcode(status), text
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -85,11 +94,10 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(
     out = tmp_path / f"{method}.safetensors"
     for fault in KILLS[method]:
         kept = (tmp_path / f"{method}.training" / "state.safetensors").exists()
-        killed = start(method, tiny_generator_path, tiny_dataset_path, out, fault)
-        assert killed.returncode == -signal.SIGKILL, (fault, killed.stderr)
-        assert ("going on from" in killed.stdout) == kept
-    finished = start(method, tiny_generator_path, tiny_dataset_path, out)
-    assert finished.returncode == 0, finished.stderr
+        ended, said = start(method, tiny_generator_path, tiny_dataset_path, out, fault)
+        assert ended == -signal.SIGKILL, (fault, said)
+        assert ("going on from" in said) == kept
+    assert start(method, tiny_generator_path, tiny_dataset_path, out)[0] == 0
     assert contents(tmp_path) == unbroken[method]
 
 
@@ -130,7 +138,8 @@ def test_what_comes_out(unbroken, tiny_generator_path, tmp_path):
 def test_statistics_and_sheets(tiny_generator_path, tiny_dataset_path, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "TICK", 2)
     out = tmp_path / "e4e.safetensors"
-    train_encoder("e4e", tiny_generator_path, tiny_dataset_path, SETTINGS, 3, out, log=quiet)
+    settings = override(SETTINGS, similarity="efficientnet-lite0")
+    train_encoder("e4e", tiny_generator_path, tiny_dataset_path, settings, 3, out, log=quiet)
     folder = tmp_path / "e4e.training"
     lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
@@ -164,7 +173,7 @@ def test_it_learns(method, tiny_generator_path, tiny_dataset_path, tmp_path):
     def error(codes):
         return (G.synthesis(codes, noise_mode="const") - images).square().mean().item()
 
-    assert error(encoder(images)) < 0.6 * error(G.mapping.w_avg.expand_as(w))
+    assert error(encoder(images)) < 0.8 * error(G.mapping.w_avg.expand_as(w))
 
 
 @pytest.mark.parametrize("variant", ["psp", "e4e"])
