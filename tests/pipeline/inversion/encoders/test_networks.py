@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.errors import InputError
@@ -19,6 +19,7 @@ def narrow(method="e4e", progressive=True, num_ws=8, w_dim=16, size=32) -> Encod
     )
 
 
+@settings(max_examples=25)
 @given(
     method=st.sampled_from(["e4e", "restyle"]),
     progressive=st.booleans(),
