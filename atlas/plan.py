@@ -215,15 +215,15 @@ def _fit(host: Host, site: int, files: int, largest: int, archive: int) -> Fit:
 def _seconds(preset: Preset, grid: Grid, size: int) -> dict[str, tuple[float, str]]:
     """Estimate each long stage. GPU figures are published ones for one card; nothing here was timed on a GPU."""
     per_kimg, basis = _training_speed(preset, size)
-    photographs = preset.invert.limit or preset.dataset.photographs
+    photographs = _projected(preset)
     kimg_inverted = photographs * preset.invert.steps / 1000
     pack = grid.images * (_PACK_SECONDS[0] + _PACK_SECONDS[1] * size * size)
     return {
         "train": (preset.train.kimg * per_kimg, f"{preset.train.kimg:g} kimg at {per_kimg:.1f} s per kimg: {basis}"),
         "invert": (
             kimg_inverted * per_kimg * _PROJECTOR_SHARE,
-            f"{photographs:,} photographs × {preset.invert.steps:,} steps, a step counted as {_PROJECTOR_SHARE} of a "
-            f"training image: {basis}",
+            f"projector: {photographs:,} photographs × {preset.invert.steps:,} steps, a step counted as "
+            f"{_PROJECTOR_SHARE} of a training image: {basis}",
         ),
         "render": (
             grid.images / 1000 * per_kimg * _RENDER_SHARE,
@@ -231,6 +231,14 @@ def _seconds(preset: Preset, grid: Grid, size: int) -> dict[str, tuple[float, st
         ),
         "pack": (pack, "estimate from measurements on 2 cores, 64 … 512 px"),
     }
+
+
+def _projected(preset: Preset) -> int:
+    """Return how many photographs the projector inverts, at most; encoders take no time beside it."""
+    if "projector" not in preset.invert.methods:
+        return 0
+    every, limit = preset.dataset.photographs, preset.invert.limit
+    return min(every, limit + preset.invert.compared) if limit else every
 
 
 def _training_speed(preset: Preset, size: int) -> tuple[float, str]:

@@ -17,12 +17,20 @@ from typing import Any, get_type_hints
 from atlas.errors import InputError
 from atlas.resources import resource_folder
 
+ENCODERS = ("e4e", "restyle")
+METHODS = (*ENCODERS, "projector")
+"""How latent codes are found: by a trained encoder, or by optimisation."""
+
 
 def _limits(default: Any, low: float, high: float) -> Any:
     return field(default=default, metadata={"range": (low, high)})
 
 
 def _choice(default: str, *choices: str) -> Any:
+    return field(default=default, metadata={"choices": choices})
+
+
+def _several(*default: str, choices: tuple[str, ...]) -> Any:
     return field(default=default, metadata={"choices": choices})
 
 
@@ -77,18 +85,62 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class EncoderSettings:
+    """``[encoder]``: how e4e and ReStyle are trained. 0 stands for "as the backbone's configuration has it".
+
+    ``backbone`` is "full", as published and for a GPU, or "narrow", for small generators and processors. ``variant`` is
+    what ReStyle refines with. ``generated`` is the share of every batch that the generator renders itself, whose codes
+    are known and learnt directly: none as published, a great help to a short training. ``lpips`` is a folder with the
+    user's LPIPS files (AlexNet), ``moco`` the user's MoCo v2 checkpoint; without, EfficientNet-Lite0 stands for both.
+    ``half`` writes the encoder's weights as float16.
+    """
+
+    backbone: str = _choice("narrow", "narrow", "full")
+    steps: int = _limits(2000, 1, 100_000_000)
+    batch: int = _limits(0, 0, 4096)
+    optimizer: str = _choice("default", "default", "ranger", "adam")
+    lr: float = _limits(0.0, 0.0, 1.0)
+    generated: float = _limits(0.0, 0.0, 1.0)
+    variant: str = _choice("e4e", "e4e", "psp")
+    iterations: int = _limits(5, 1, 100)
+    similarity: str = _choice("default", "default", "efficientnet-lite0", "moco", "off")
+    lpips: str = ""
+    moco: str = ""
+    stage_start: int = _limits(0, 0, 100_000_000)
+    stage_every: int = _limits(0, 0, 100_000_000)
+    checkpoint: int = _limits(0, 0, 100_000_000)
+    mirror: bool = False
+    half: bool = False
+
+
+@dataclass(frozen=True)
 class InvertSettings:
     """``[invert]``: how photographs find their latent codes.
 
-    ``photographs`` chooses which: "all", or "extremes": those in the most or least deprived fifth of any axis;
-    ``limit`` keeps at most that many of them (0: all), a seeded choice that keeps the classes balanced.
+    ``methods`` are tried side by side; whose codes and boundaries the atlas is made of, ``render.method`` says.
+
+    ``photographs`` chooses which are inverted: "all", or "extremes": those in the most or least deprived fifth of any
+    axis. ``limit`` spares the projector, which takes seconds where an encoder takes milliseconds: it inverts at most
+    that many of them (0: all), a seeded choice that keeps the classes balanced. ``compared`` photographs that no
+    encoder is trained on are inverted by every method beside these, so that methods can be compared on them.
+
+    The rest is the projector's: ``steps`` of its optimiser, one code per photograph ("w") or one per layer ("w+"),
+    ``start`` from an encoder's codes rather than from the mean, ``patience``: after so many steps without gain a
+    photograph goes straight to the ramp-down (0: never, as published), ``pixel_weight``: of the squared difference of
+    pixels beside the features' (0 as published), and whether the optimised noise is kept in the file.
     """
 
-    method: str = _choice("projector", "projector")
-    steps: int = _limits(1000, 1, 100_000)
+    methods: tuple[str, ...] = _several("projector", choices=METHODS)
     batch: int = _limits(64, 1, 4096)
     photographs: str = _choice("all", "all", "extremes")
     limit: int = _limits(0, 0, 10_000_000)
+    compared: int = _limits(200, 1, 1_000_000)
+    steps: int = _limits(1000, 1, 100_000)
+    space: str = _choice("w", "w", "w+")
+    start: str = _choice("", "", *ENCODERS)
+    patience: int = _limits(0, 0, 100_000)
+    pixel_weight: float = _limits(3.0, 0.0, 1e6)
+    keep_noise: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,8 +157,13 @@ class BoundarySettings:
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """``[render]``: the grid. ``bases`` is ``random:COUNT`` or ``inverted:FILE,FILE…``."""
+    """``[render]``: the grid.
 
+    ``bases`` is ``random:COUNT`` or ``inverted:FILE,FILE…``; ``method`` is the inversion whose boundaries are walked
+    and whose codes inverted bases have.
+    """
+
+    method: str = _choice("projector", *METHODS)
     bases: str = "random:8"
     steps: int = _limits(5, 1, 50)
     truncation: float = _limits(0.7, 0.0, 2.0)
@@ -137,6 +194,7 @@ class Preset:
     seed: int = _limits(1, 0, 2**31 - 1)
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
     invert: InvertSettings = field(default_factory=InvertSettings)
     boundaries: BoundarySettings = field(default_factory=BoundarySettings)
     render: RenderSettings = field(default_factory=RenderSettings)
@@ -180,7 +238,19 @@ def load_preset(path: Path) -> Preset:
         raise InputError(f"{path}: {error}") from error
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", preset.name):
         raise InputError(f"{path}: name must be lower-case letters, digits and dashes, got {preset.name!r}")
+    _check_methods(preset, path)
     return preset
+
+
+def _check_methods(preset: Preset, path: Path) -> None:
+    """Refuse to walk, or to start from, what is not inverted."""
+    methods = preset.invert.methods
+    needed = {"render.method": preset.render.method}
+    if "projector" in methods and preset.invert.start:
+        needed["invert.start"] = preset.invert.start
+    for dotted, method in needed.items():
+        if method not in methods:
+            raise InputError(f"{path}: {dotted} must be one of invert.methods, {', '.join(methods)}, got {method!r}")
 
 
 def override(settings: Any, **given: Any) -> Any:
@@ -217,6 +287,8 @@ def _build(kind: type, table: dict[str, Any], prefix: str) -> Any:
 
 
 def _checked(value: Any, kind: type, metadata: Any, dotted: str) -> Any:
+    if kind == tuple[str, ...]:
+        return _checked_list(value, metadata["choices"], dotted)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -228,6 +300,15 @@ def _checked(value: Any, kind: type, metadata: Any, dotted: str) -> Any:
     if "choices" in metadata and value not in metadata["choices"]:
         raise InputError(f"{dotted} must be one of {', '.join(metadata['choices'])}, got {value!r}")
     return value
+
+
+def _checked_list(value: Any, choices: tuple[str, ...], dotted: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value or len(set(map(str, value))) < len(value):
+        raise InputError(f"{dotted} must be a list of one or more of {', '.join(choices)}, each once, got {value!r}")
+    for entry in value:
+        if entry not in choices:
+            raise InputError(f"{dotted} must hold only {', '.join(choices)}, got {entry!r}")
+    return tuple(value)
 
 
 _KIND_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

@@ -23,6 +23,9 @@ from atlas.faults import fault_point
 from atlas.files import content_files, read_json, sha256_bytes, sha256_path, write_json
 
 Log = Callable[[str], None]
+Work = Callable[[bool], Mapping[str, Any] | None]
+"""Does a stage's work; told whether to go on with what is unfinished. What it returns was measured on the way and may
+hang on the clock: it stands in the record, under ``measured``, and nowhere else."""
 _SOFTWARE = ("inequality-atlas", "numpy", "pillow", "zarr", "torch", "scikit-learn", "scipy", "shapely")
 
 
@@ -53,7 +56,7 @@ class Stage:
     discard: Callable[[], None] | None = None
 
 
-def run_stage(stage: Stage, work: Callable[[bool], None], *, force: bool = False, log: Log = print) -> bool:
+def run_stage(stage: Stage, work: Work, *, force: bool = False, log: Log = print) -> bool:
     """Run ``work`` unless the stage's record shows that its result is there already.
 
     Args:
@@ -90,9 +93,9 @@ def run_stage(stage: Stage, work: Callable[[bool], None], *, force: bool = False
     stage.record.unlink(missing_ok=True)
     log(f"{stage.name}: {'going on' if resume else 'running'}")
     start = time.time()
-    work(resume)
+    measured = work(resume)
     fault_point(f"{stage.name}.before-record")
-    write_json(stage.record, _record(stage, asked, inputs, time.time() - start))
+    write_json(stage.record, _record(stage, asked, inputs, time.time() - start, measured or {}))
     marker.unlink(missing_ok=True)
     log(f"{stage.name}: done in {time.time() - start:.1f} s")
     return True
@@ -173,7 +176,9 @@ def _intact(outputs: Mapping[str, Path], recorded: Mapping[str, dict[str, Any]])
     return True
 
 
-def _record(stage: Stage, key: str, inputs: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def _record(
+    stage: Stage, key: str, inputs: Mapping[str, Any], seconds: float, measured: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "stage": stage.name,
         "version": stage.version,
@@ -184,6 +189,7 @@ def _record(stage: Stage, key: str, inputs: Mapping[str, Any], seconds: float) -
         "outputs": _fingerprints(stage.outputs, {}),
         "software": {"python": platform.python_version(), **_versions()},
         "seconds": round(seconds, 3),
+        **({"measured": dict(measured)} if measured else {}),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 

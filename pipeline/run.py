@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from atlas.errors import InputError
-from atlas.preset import Preset
+from atlas.preset import ENCODERS, Preset
 from atlas.progress import Progress
-from atlas.stage import Log, Stage, run_stage
+from atlas.stage import Log, Stage, Work, run_stage
 from atlas.stages import pack_stage, site_stage
+from pipeline.boundaries import OwnCodes
 from pipeline.boundaries.stages import boundaries_stage
 from pipeline.gan.stages import train_stage
-from pipeline.inversion.stages import invert_stage
+from pipeline.inversion.comparison import Sources
+from pipeline.inversion.encoders.stages import encoder_stage
+from pipeline.inversion.stages import InvertSources, compare_stage, invert_stage
 from pipeline.photos.joining import join_of
 from pipeline.photos.stages import calibration_stage, import_stage
 from pipeline.render.stages import RenderSources, render_stage
 
-Work = Callable[[bool], None]
 Bars = Callable[[str], AbstractContextManager[Progress]]
 
 
@@ -46,9 +49,18 @@ class RunFolder:
         """Return the generator's path."""
         return self.train / "generator.safetensors"
 
+    def encoder(self, method: str) -> Path:
+        """Return the path of one method's trained encoder."""
+        return self.root / "encoders" / f"{method}.safetensors"
+
     def latents(self, method: str) -> Path:
         """Return the path of one method's latent codes."""
         return self.root / "latents" / f"{method}.safetensors"
+
+    @property
+    def comparison(self) -> Path:
+        """Return the path of the comparison of methods."""
+        return self.root / "latents" / "comparison.json"
 
     @property
     def boundaries(self) -> Path:
@@ -72,6 +84,19 @@ class RunFolder:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One unit of work of a stage's name: most have one, the encoders and inversions one per method.
+
+    Attributes:
+        label: what a progress bar calls it.
+        build: gives the stage and its work, given whom to tell of progress.
+    """
+
+    label: str
+    build: Callable[[Progress], tuple[Stage, Work]]
+
+
+@dataclass(frozen=True)
 class Chain:
     """The stages of one preset, by name, in order."""
 
@@ -81,12 +106,18 @@ class Chain:
     device: str
     log: Log
 
-    NAMES = ("dataset", "train", "invert", "boundaries", "render", "pack", "site")
+    NAMES = ("dataset", "train", "encoder", "invert", "compare", "boundaries", "render", "pack", "site")
 
-    def stage(self, name: str, progress: Progress) -> tuple[Stage, Work]:
-        """Return one stage and the function that does its work."""
-        build: Callable[[Progress], tuple[Stage, Work]] = getattr(self, f"_{name}")
-        return build(progress)
+    def parts(self, name: str) -> list[Part]:
+        """Return the parts of one stage, in order: none for "encoder" where no method has one."""
+        methods = self.preset.invert.methods
+        encoders = [method for method in ENCODERS if method in methods]  # first: the projector may start from theirs
+        if name == "encoder":
+            return [Part(f"encoder {method}", partial(self._encoder, method)) for method in encoders]
+        if name == "invert":
+            ordered = [*encoders, *(method for method in methods if method not in ENCODERS)]
+            return [Part(f"invert {method}", partial(self._invert, method)) for method in ordered]
+        return [Part(name, getattr(self, f"_{name}"))]
 
     def _dataset(self, progress: Progress) -> tuple[Stage, Work]:
         settings, out = self.preset.dataset, self.folder.dataset
@@ -116,40 +147,75 @@ class Chain:
         settings, folder = self.preset.train, self.folder
         return train_stage(folder.dataset, settings, self.preset.seed, self.device, folder.train, self.log, progress)
 
-    def _invert(self, progress: Progress) -> tuple[Stage, Work]:
-        settings, folder = self.preset.invert, self.folder
-        out = folder.latents(settings.method)
-        return invert_stage(
+    def _encoder(self, method: str, progress: Progress) -> tuple[Stage, Work]:
+        folder, out = self.folder, self.folder.encoder(method)
+        return encoder_stage(
+            method,
             folder.generator,
             folder.dataset,
-            settings,
+            self.preset.encoder,
             self.preset.seed,
             self.device,
             out,
-            out.with_name("stage.json"),
+            out.with_name(f"{method}.stage.json"),
             self.log,
             progress,
         )
 
+    def _invert(self, method: str, progress: Progress) -> tuple[Stage, Work]:
+        settings, folder = self.preset.invert, self.folder
+        out = folder.latents(method)
+        by_encoder = method in ENCODERS
+        sources = InvertSources(
+            generator=folder.generator,
+            dataset=folder.dataset,
+            encoder=folder.encoder(method) if by_encoder else None,
+            start=folder.latents(settings.start) if settings.start and not by_encoder else None,
+        )
+        record = out.with_name(f"{method}.stage.json")
+        return invert_stage(method, sources, settings, self.preset.seed, self.device, out, record, self.log, progress)
+
+    def _compare(self, progress: Progress) -> tuple[Stage, Work]:
+        folder, out = self.folder, self.folder.comparison
+        return compare_stage(
+            Sources(folder.generator, folder.dataset, self._latents()),
+            OwnCodes.sample,
+            self.preset.invert.compared,
+            self.preset.seed,
+            self.device,
+            out,
+            out.with_name("comparison.stage.json"),
+            self.log,
+            progress,
+        )
+
+    def _latents(self) -> tuple[Path, ...]:
+        """Return the latents of all methods, in the preset's order."""
+        return tuple(self.folder.latents(method) for method in self.preset.invert.methods)
+
     def _boundaries(self, progress: Progress) -> tuple[Stage, Work]:
         folder = self.folder
-        latents = folder.latents(self.preset.invert.method)
         return boundaries_stage(
-            latents, folder.dataset, self.preset.boundaries, self.preset.seed, folder.boundaries, self.log, progress
+            self._latents(),
+            folder.dataset,
+            self.preset.boundaries,
+            self.preset.seed,
+            folder.boundaries,
+            self.log,
+            progress,
         )
 
     def _render(self, progress: Progress) -> tuple[Stage, Work]:
-        folder = self.folder
+        folder, settings = self.folder, self.preset.render
         sources = RenderSources(
             generator=folder.generator,
             boundaries=folder.boundaries / "boundaries.safetensors",
-            latents=folder.latents(self.preset.invert.method),
+            latents=folder.latents(settings.method),
             dataset=folder.dataset,
         )
         return render_stage(
             sources,
-            self.preset.render,
-            self.preset.invert.method,
+            settings,
             self.preset.title,
             self.preset.seed,
             self.device,
@@ -169,11 +235,11 @@ class Chain:
 
 
 def run_chain(chain: Chain, *, first: str | None, last: str | None, bars: Bars) -> list[str]:
-    """Run the stages of a preset up to ``last``, each only if needed, and all that follow one that ran.
+    """Run the stages of a preset up to ``last``, each only if needed, and all that read what one has made.
 
     Args:
         chain: the stages.
-        first: run this stage again even if it is up to date (``--from``).
+        first: run this stage and all that follow again even if they are up to date (``--from``).
         last: stop after this stage (``--until``).
         bars: gives a progress bar by label.
 
@@ -183,13 +249,18 @@ def run_chain(chain: Chain, *, first: str | None, last: str | None, bars: Bars) 
     Raises:
         InputError: a stage's name is unknown, or ``first`` comes after ``last``.
     """
-    names = _selected(first, last)
     ran: list[str] = []
-    for name in names:
-        with bars(name) as progress:
-            stage, work = chain.stage(name, progress)
-            if run_stage(stage, work, force=bool(ran) or name == first, log=chain.log):
-                ran.append(name)
+    made: set[Path] = set()
+    again = False
+    for name in _selected(first, last):
+        again |= name == first
+        for part in chain.parts(name):
+            with bars(part.label) as progress:
+                stage, work = part.build(progress)
+                force = again or not made.isdisjoint(stage.inputs.values())
+                if run_stage(stage, work, force=force, log=chain.log):
+                    ran.append(stage.name)
+                    made.update(stage.outputs.values())
     return ran
 
 

@@ -10,7 +10,7 @@ import pytest
 from atlas.doctor import find_browser
 
 # Whether a property holds does not hang on how busy the machine is; speed is measured in benchmarks/.
-hypothesis.settings.register_profile("atlas")
+hypothesis.settings.register_profile("atlas", deadline=None)
 hypothesis.settings.load_profile("atlas")
 
 FLAGS = [

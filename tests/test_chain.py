@@ -13,7 +13,9 @@ import time
 import pytest
 
 from atlas.files import content_files
-from pipeline.run import Chain
+from atlas.preset import load_preset
+from pipeline.inversion import read_latents
+from pipeline.run import Chain, RunFolder
 
 PRESET = """
 name = "tiny"
@@ -29,7 +31,12 @@ channel_base = 256
 channel_max = 16
 latent = 16
 snapshot_kimg = 0.064
+[encoder]
+steps = 4
+batch = 8
+checkpoint = 2
 [invert]
+methods = ["e4e", "projector"]
 steps = 3
 batch = 16
 photographs = "extremes"
@@ -68,9 +75,15 @@ class Runs:
         self.last_line = out.strip().splitlines()[-1] if out.strip() else ""
         return process.returncode
 
-    def said(self, stage):
-        """Return what was last said of a stage before it was done."""
-        return re.findall(rf"^{stage}: (up to date|running|going on)$", self.news, re.MULTILINE)
+    def labels(self, first=Chain.NAMES[0]):
+        """Return the parts of all stages, or of those from ``first`` on, as the news call them."""
+        chain = Chain(load_preset(self.preset), RunFolder(self.root, "tiny"), None, "cpu", print)
+        names = Chain.NAMES[Chain.NAMES.index(first) :]
+        return [part.label for name in names for part in chain.parts(name)]
+
+    def said(self, label):
+        """Return what was said of a part before it was done."""
+        return re.findall(rf"^{label}: (up to date|running|going on)$", self.news, re.MULTILINE)
 
     def content(self):
         return {p.relative_to(self.root).as_posix(): p.read_bytes() for p in content_files(self.root)}
@@ -91,13 +104,32 @@ def copied(unbroken, tmp_path):
     return runs
 
 
+FOLDERS = {
+    "dataset": "dataset",
+    "train": "train",
+    "encoder": "encoders",
+    "invert": "latents",
+    "boundaries": "boundaries",
+    "render": "archive",
+    "pack": "packs",
+    "site": "site",
+}
+
+
 def forget(runs, first):
-    """Remove a stage's folder and all that follow."""
-    folders = dict(
-        zip(Chain.NAMES, ("dataset", "train", "latents", "boundaries", "archive", "packs", "site"), strict=True)
-    )
+    """Remove what a stage made and what all that follow did."""
     for name in Chain.NAMES[Chain.NAMES.index(first) :]:
-        shutil.rmtree(runs.root / folders[name])
+        if name == "compare":
+            for path in (runs.root / "latents").glob("comparison*"):
+                path.unlink()
+        else:
+            shutil.rmtree(runs.root / FOLDERS[name])
+
+
+def records(runs):
+    """Return the records of a run's stages by what the news call them."""
+    found = [json.loads(p.read_text()) for p in runs.root.rglob("*stage.json")]
+    return {record["stage"]: record for record in found}
 
 
 def test_every_stage_leaves_its_result_and_its_record(unbroken):
@@ -105,7 +137,11 @@ def test_every_stage_leaves_its_result_and_its_record(unbroken):
         "dataset/dataset.zip",
         "train/generator.safetensors",
         "train/discriminator.safetensors",
+        "encoders/e4e.safetensors",
+        "latents/e4e.safetensors",
         "latents/projector.safetensors",
+        "latents/comparison.json",
+        "latents/comparison.png",
         "boundaries/report.json",
         "boundaries/table1.csv",
         "archive/tiny.zarr/zarr.json",
@@ -114,9 +150,8 @@ def test_every_stage_leaves_its_result_and_its_record(unbroken):
         "site/manifest-sha256.txt",
     ):
         assert (unbroken.root / file).is_file(), file
-    records = [json.loads(p.read_text()) for p in unbroken.root.glob("*/stage.json")]
-    assert {r["stage"] for r in records} == set(Chain.NAMES)
-    assert all(r["seconds"] > 0 and r["software"]["python"] for r in records)
+    assert set(records(unbroken)) == set(unbroken.labels())
+    assert all(r["seconds"] > 0 and r["software"]["python"] for r in records(unbroken).values())
 
 
 def test_the_run_says_how_to_open_the_site(unbroken):
@@ -125,7 +160,7 @@ def test_the_run_says_how_to_open_the_site(unbroken):
 
 def test_nothing_runs_twice(copied):
     assert copied.run() == 0
-    assert [copied.said(name) for name in Chain.NAMES] == [["up to date"]] * len(Chain.NAMES)
+    assert [copied.said(label) for label in copied.labels()] == [["up to date"]] * len(copied.labels())
 
 
 @pytest.mark.parametrize(
@@ -139,9 +174,37 @@ def test_nothing_runs_twice(copied):
 def test_a_changed_setting_runs_its_stage_and_what_follows(copied, old, new, first):
     copied.preset.write_text(PRESET.replace(old, new))
     assert copied.run() == 0, copied.news
-    at = Chain.NAMES.index(first)
-    said = [copied.said(name) for name in Chain.NAMES]
-    assert said == [["up to date"]] * at + [["running"]] * (len(Chain.NAMES) - at)
+    after = copied.labels(first)
+    before = len(copied.labels()) - len(after)
+    said = [copied.said(label) for label in copied.labels()]
+    assert said == [["up to date"]] * before + [["running"]] * len(after)
+
+
+def test_a_method_is_added_and_taken_away_without_a_change_to_the_others(copied):
+    two = copied.preset.read_text()
+    copied.preset.write_text(two.replace('"e4e", "projector"', '"e4e", "projector", "restyle"'))
+    assert copied.run("--until", "boundaries") == 0, copied.news
+    ran = {label for label in copied.labels() if copied.said(label) == ["running"]}
+    assert ran == {"encoder restyle", "invert restyle", "compare", "boundaries"}
+    report = json.loads((copied.root / "boundaries" / "report.json").read_text())
+    assert set(report["methods"]) == {"e4e", "projector", "restyle"}
+    comparison = json.loads((copied.root / "latents" / "comparison.json").read_text())
+    assert list(comparison["methods"]) == ["e4e", "projector", "restyle", "w_avg"]
+    copied.preset.write_text(two.replace("steps = 3\n", "steps = 2\n"))
+    assert copied.run("--until", "boundaries") == 0, copied.news
+    ran = {label for label in copied.labels() if copied.said(label) == ["running"]}
+    assert ran == {"invert projector", "compare", "boundaries"}
+
+
+def test_the_projector_starts_from_an_encoder_and_the_atlas_is_another_method_s(copied):
+    text = copied.preset.read_text().replace("steps = 3\n", 'steps = 3\nstart = "e4e"\n')
+    copied.preset.write_text(text.replace("[render]", '[render]\nmethod = "e4e"'))
+    assert copied.run("--until", "render") == 0, copied.news
+    assert copied.said("invert e4e") == ["up to date"]
+    assert copied.said("invert projector") == copied.said("render") == ["running"]
+    assert read_latents(copied.root / "latents" / "projector.safetensors").metadata["start"] == "e4e"
+    attributes = json.loads((copied.root / "archive" / "tiny.zarr" / "zarr.json").read_text())["attributes"]
+    assert attributes["method"] == "e4e"
 
 
 def test_the_same_seed_gives_the_same_bytes(unbroken, tmp_path):
@@ -152,7 +215,9 @@ def test_the_same_seed_gives_the_same_bytes(unbroken, tmp_path):
 
 def test_from_and_until(copied):
     assert copied.run("--from", "boundaries", "--until", "render") == 0
-    assert [copied.said(n) for n in Chain.NAMES] == [["up to date"]] * 3 + [["running"]] * 2 + [[], []]
+    before = len(copied.labels()) - len(copied.labels("boundaries"))
+    said = [copied.said(label) for label in copied.labels()]
+    assert said == [["up to date"]] * before + [["running"]] * 2 + [[], []]
     assert copied.run("--from", "site", "--until", "train") == 2
     assert copied.news == "Error: --from site comes after --until train: nothing would run\n"
 
@@ -165,7 +230,10 @@ def test_from_and_until(copied):
         ("train.mid-checkpoint:2", "train"),
         ("train.after-checkpoint:2", "train"),
         ("train.before-record", "train"),
-        ("invert.batch:2", "invert"),
+        ("encoder.after-checkpoint:1", "encoder e4e"),
+        ("invert.batch:2", "invert e4e"),
+        ("invert.batch:10", "invert projector"),
+        ("compare.before-record", "compare"),
         ("render.shard:1", "render"),
         ("render.shard:4", "render"),
         ("render.before-record", "render"),
@@ -175,12 +243,13 @@ def test_from_and_until(copied):
     ],
 )
 def test_killed_at_a_fault_point_it_ends_in_the_same_bytes_and_keeps_what_was_done(copied, unbroken, fault, stage):
-    forget(copied, stage)
+    forget(copied, stage.partition(" ")[0])
     assert copied.run(fault=fault) == -signal.SIGKILL
     kept = finished_files(copied)
     assert copied.run() == 0, copied.news
     assert copied.said(stage) == ["going on"]
-    assert {copied.said(n)[0] for n in Chain.NAMES[: Chain.NAMES.index(stage)]} <= {"up to date"}
+    before = copied.labels()[: copied.labels().index(stage)]
+    assert {copied.said(label)[0] for label in before} <= {"up to date"}
     assert copied.content() == unbroken.content()
     assert kept
     for path, stamp in kept.items():
@@ -189,14 +258,16 @@ def test_killed_at_a_fault_point_it_ends_in_the_same_bytes_and_keeps_what_was_do
 
 def finished_files(runs):
     """Return what a killed run had finished and a resumed one must not make again, but for working files."""
-    remade = re.compile(r"/train/|\.parts/|partial|manifest|/zarr\.json$|/bases/|/directions/|/scores/|/typicality/")
+    remade = re.compile(
+        r"/train/|/encoders/|\.parts/|partial|manifest|/zarr\.json$|/bases/|/directions/|/scores/|/typicality/"
+    )
     return {p: p.stat().st_mtime_ns for p in content_files(runs.root) if not remade.search(p.as_posix())}
 
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_killed_at_a_random_moment_it_ends_in_the_same_bytes(unbroken, tmp_path, attempt):
     runs = Runs(tmp_path)
-    seconds = sum(json.loads(p.read_text())["seconds"] for p in unbroken.root.glob("*/stage.json"))
+    seconds = sum(record["seconds"] for record in records(unbroken).values())
     moment = random.SystemRandom().uniform(2.0, 2.0 + seconds)
     process = runs.start()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from atlas.files import remove_partials, write_json, write_text
@@ -21,7 +21,7 @@ _INVERSION_FACTS = ("steps", "features", "photographs", "of_photographs", "chose
 
 
 def boundaries_stage(
-    latents: Path,
+    latents: Sequence[Path],
     dataset: Path,
     settings: BoundarySettings,
     seed: int,
@@ -32,7 +32,7 @@ def boundaries_stage(
     """Return the stage that fits boundaries, and its work.
 
     Args:
-        latents: ``METHOD.safetensors``; the method is read from it, or else from its name.
+        latents: ``METHOD.safetensors`` of each method; the method is read from it, or else from its name.
         dataset: ``dataset.zip``.
         settings: the share in each class, C, folds.
         seed: of the balancing, the folds and the bootstrap.
@@ -49,7 +49,7 @@ def boundaries_stage(
         name="boundaries",
         version=VERSION,
         record=folder / "stage.json",
-        inputs={"latents": latents, "dataset": dataset},
+        inputs={**{f"latents {number}": path for number, path in enumerate(latents)}, "dataset": dataset},
         settings={**dataclasses.asdict(settings), "seed": seed},
         outputs=outputs,
     )
@@ -57,12 +57,15 @@ def boundaries_stage(
     def work(resume: bool) -> None:
         if folder.is_dir():
             remove_partials(folder)
-        codes = read_latents(latents)
-        method = str(codes.metadata.get("method", latents.stem))
-        fit = fit_boundaries(codes, open_dataset(dataset), settings, seed, method, progress)
-        inversion = {name: codes.metadata[name] for name in _INVERSION_FACTS if name in codes.metadata}
-        report = build_report([fit], settings, seed, {method: inversion})
-        write_boundaries(outputs["boundaries"], [fit.boundaries])
+        opened = open_dataset(dataset)
+        fits, inversions = [], {}
+        for path in latents:
+            codes = read_latents(path)
+            method = str(codes.metadata.get("method", path.stem))
+            fits.append(fit_boundaries(codes, opened, settings, seed, method, progress))
+            inversions[method] = {name: codes.metadata[name] for name in _INVERSION_FACTS if name in codes.metadata}
+        report = build_report(fits, settings, seed, inversions)
+        write_boundaries(outputs["boundaries"], [fit.boundaries for fit in fits])
         write_json(outputs["report"], report)
         write_text(outputs["table1"], table1_csv(report))
         for warning in report["warnings"]:

@@ -59,16 +59,20 @@ class OwnCodes:
         Returns:
             [M] float32: 1 usual, 0 never seen. Where layers differ, the worst of them counts.
         """
-        shares = np.empty(len(w), np.float32)
+        nearer = np.searchsorted(self.distances, self.farthest(w), side="right")
+        shares: np.ndarray = (1 - nearer / len(self.distances)).astype(np.float32)
+        return shares
+
+    def farthest(self, w: np.ndarray) -> np.ndarray:
+        """Return how far each code [M, num_ws, w_dim] lies from the mean, [M] float64, its worst layer counting."""
+        found = np.empty(len(w))
         rows = max(1, _ROWS // w.shape[1])
         for start in range(0, len(w), rows):
             chunk = w[start : start + rows]
             if (chunk == chunk[:, :1]).all():
                 chunk = chunk[:, :1]
-            farthest = _lengths((chunk.astype(np.float64) - self.mean) @ self.whitening).max(1)
-            nearer = np.searchsorted(self.distances, farthest, side="right")
-            shares[start : start + rows] = 1 - nearer / len(self.distances)
-        return shares
+            found[start : start + rows] = _lengths((chunk.astype(np.float64) - self.mean) @ self.whitening).max(1)
+        return found
 
 
 def typicality(w: np.ndarray, generator: Generator, seed: int) -> np.ndarray:

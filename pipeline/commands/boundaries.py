@@ -40,7 +40,7 @@ def boundaries(latents: Path, data: Path, out: Path, settings: BoundarySettings,
         atlas boundaries --latents latents/projector.safetensors --data dataset.zip --out boundaries/
     """
     with progress_bar("boundaries") as progress:
-        stage, work = boundaries_stage(latents, data, settings, seed, out, say, progress)
+        stage, work = boundaries_stage([latents], data, settings, seed, out, say, progress)
         run_stage(stage, work, log=say)
     report = read_json(out / "report.json")
     if as_json:

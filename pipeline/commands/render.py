@@ -21,6 +21,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The archive, NAME.zarr.")
 @settings_options(
     RenderSettings,
+    method="Whose boundaries are walked, and whose codes inverted bases have.",
     bases="random:COUNT or inverted:FILE,FILE…",
     steps="Steps to each side of the base.",
     truncation="ψ of the random bases.",
@@ -28,7 +29,6 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--latents", type=_file, help="Codes of photographs, for inverted bases.")
 @click.option("--data", type=_file, help="The dataset, for its licence and attribution.")
-@click.option("--method", default="projector", show_default=True, help="Whose boundaries are walked.")
 @click.option("--title", default="An inequality atlas", show_default=True)
 @seed_option
 @device_option
@@ -39,7 +39,6 @@ def render(
     settings: RenderSettings,
     latents: Path | None,
     data: Path | None,
-    method: str,
     title: str,
     seed: int,
     device: str,
@@ -56,5 +55,5 @@ def render(
     sources = RenderSources(generator, boundaries, latents, data)
     record = out.with_name(f"{out.stem}.stage.json")
     with progress_bar("render") as progress:
-        stage, work = render_stage(sources, settings, method, title, seed, device, out, record, progress)
+        stage, work = render_stage(sources, settings, title, seed, device, out, record, progress)
         run_stage(stage, work, log=say)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,12 @@ from atlas.files import PARTIAL_SUFFIX, remove_partials, require_space, sha256_b
 from atlas.progress import Progress, silent
 from pipeline.features import load_perceptual
 from pipeline.gan import Generator
+from pipeline.inversion.finders import Batch, Codes, Finder
 from pipeline.inversion.latents import Latents, read_latents, write_latents
-from pipeline.inversion.measures import MEASURES, measure
-from pipeline.inversion.projector import Projector, w_statistics
+from pipeline.inversion.measures import MEASURES, measure, require_images_of
+from pipeline.inversion.noise import noise_buffers
+from pipeline.inversion.projection import w_statistics
+from pipeline.inversion.schedule import W_SAMPLES
 from pipeline.photos.dataset import Dataset
 
 _BASELINE = "baseline."
@@ -36,12 +40,14 @@ class Job:
         batch: how many at once.
         facts: JSON-able; all that decides the codes, written beside them. A batch that a killed run left is used
             only if its facts are the same.
+        keep_noise: whether the finder gives noise maps too; they need room on the disk.
     """
 
     dataset: Dataset
     indices: np.ndarray
     batch: int
     facts: Mapping[str, Any]
+    keep_noise: bool = False
 
     @property
     def key(self) -> str:
@@ -55,64 +61,102 @@ class Job:
 
 
 def invert_dataset(
-    generator: Generator, projector: Projector, job: Job, out: Path, *, resume: bool, progress: Progress = silent
-) -> None:
+    generator: Generator, finder: Finder, job: Job, out: Path, *, resume: bool, progress: Progress = silent
+) -> dict[str, float]:
     """Invert photographs and write ``out``; finished batches lie in ``STEM.parts`` until all are done.
 
     Args:
         generator: in eval mode.
-        projector: finds the codes.
+        finder: finds the codes.
         job: what to invert.
         out: ``METHOD.safetensors``.
         resume: keep the batches that a killed run of the same job finished.
-        progress: told of the optimiser's steps, over all batches.
+        progress: told of the finder's units, over all batches.
+
+    Returns:
+        What was measured, for the stage's record only: ``photographs``, how many were inverted in this go, and
+        ``seconds_per_photograph``, the finder's alone; nothing if all were done before.
 
     Raises:
         InputError: the photographs' size is not the generator's, or a code came out not finite.
         SpaceError: the disk cannot hold the codes.
     """
+    require_images_of(generator, 3, job.dataset.size, job.dataset.size)
     parts = out.with_name(f"{out.stem}.parts")
+    watch = _Watch()
     if not resume:
         out.unlink(missing_ok=True)
         shutil.rmtree(parts, ignore_errors=True)
     if _found(out, job) is None:
-        require_space(out.parent, 2 * 4 * len(job.indices) * generator.num_ws * generator.w_dim, "the latent codes")
+        require_space(out.parent, 2 * len(job.indices) * _bytes_of_one(generator, job), "the latent codes")
         _remove_leftovers(out, parts)
-        done = _invert_batches(generator, projector, job, parts, progress)
+        done = _invert_batches(generator, finder, job, parts, watch, progress)
         write_latents(out, _joined(done, job))
     fault_point("invert.joined")
     shutil.rmtree(parts, ignore_errors=True)
+    return watch.measured()
+
+
+class _Watch:
+    """Times a finder."""
+
+    def __init__(self) -> None:
+        self._photographs, self._seconds = 0, 0.0
+
+    def find(self, finder: Finder, batch: Batch, progress: Progress) -> Codes:
+        begun = time.perf_counter()
+        codes = finder.find(batch, progress)
+        codes = Codes(codes.w.cpu(), {name: maps.cpu() for name, maps in codes.noise.items()})  # waits for a GPU
+        self._seconds += time.perf_counter() - begun
+        self._photographs += len(batch.files)
+        return codes
+
+    def measured(self) -> dict[str, float]:
+        if not self._photographs:
+            return {}
+        return {
+            "photographs": self._photographs,
+            "seconds_per_photograph": round(self._seconds / self._photographs, 6),
+        }
+
+
+def _bytes_of_one(generator: Generator, job: Job) -> int:
+    """Return the bytes that one photograph's codes take, and its noise maps where they are kept."""
+    noise = sum(r * r for _, r in noise_buffers(generator.synthesis)) if job.keep_noise else 0
+    return 4 * generator.num_ws * generator.w_dim + 2 * noise
 
 
 def _invert_batches(
-    generator: Generator, projector: Projector, job: Job, parts: Path, progress: Progress
+    generator: Generator, finder: Finder, job: Job, parts: Path, watch: _Watch, progress: Progress
 ) -> list[Latents]:
     device = next(generator.synthesis.parameters()).device
     features = load_perceptual(device)
-    steps, batches = projector.settings.steps, job.batches()
-    mean = w_statistics(generator, projector.settings.w_samples).mean.expand(1, generator.num_ws, -1)
+    units, batches = finder.units, job.batches()
+    mean = w_statistics(generator, W_SAMPLES).mean.expand(1, generator.num_ws, -1)
     done: list[Latents] = []
     for number, indices in enumerate(batches):
         path = parts / f"{number:05d}.safetensors"
         found = _found(path, job)
         if found is None:
-            images = to_images(job.dataset, indices, device)
-            files = [job.dataset.files[i] for i in indices]
-            # The source's name and not the member's: it stays when photographs before it are taken down.
-            names = [job.dataset.photos[i].source_id for i in indices]
-            before = number * steps
-            w = projector.invert(
-                generator, images, names, lambda step, _, b=before: progress(b + step, len(batches) * steps)
-            )
-            _require_finite(w, files)
-            measures = measure(generator, features, w, images)
-            measures |= {_BASELINE + k: v for k, v in measure(generator, features, mean, images).items()}
-            found = Latents(w.cpu().numpy(), tuple(files), measures, {"key": job.key})
+            batch = to_batch(job.dataset, indices, device)
+            before = number * units
+            codes = watch.find(finder, batch, lambda done, _, b=before: progress(b + done, len(batches) * units))
+            _require_finite(codes, batch.files)
+            measures = measure(generator, features, codes.w.to(device), batch.images)
+            measures |= {_BASELINE + k: v for k, v in measure(generator, features, mean, batch.images).items()}
+            noise = {name: maps.half().numpy() for name, maps in codes.noise.items()}
+            found = Latents(codes.w.numpy(), batch.files, measures, {"key": job.key}, noise)
             write_latents(path, found)
             fault_point("invert.batch")
-        progress((number + 1) * steps, len(batches) * steps)
+        progress((number + 1) * units, len(batches) * units)
         done.append(found)
     return done
+
+
+def to_batch(dataset: Dataset, indices: Sequence[int] | np.ndarray, device: torch.device) -> Batch:
+    """Return photographs with their names."""
+    files = tuple(dataset.files[i] for i in indices)
+    return Batch(to_images(dataset, indices, device), files, tuple(dataset.photos[i].source_id for i in indices))
 
 
 def to_images(dataset: Dataset, indices: Sequence[int] | np.ndarray, device: torch.device) -> torch.Tensor:
@@ -154,13 +198,16 @@ def _joined(done: Sequence[Latents], job: Job) -> Latents:
         tuple(file for part in done for file in part.files),
         {name: measures[name] for name in MEASURES},
         metadata,
+        {name: np.concatenate([part.noise[name] for part in done]) for name in done[0].noise},
     )
 
 
-def _require_finite(w: torch.Tensor, names: Sequence[str]) -> None:
-    bad = ~torch.isfinite(w).all(2).all(1)
-    if bad.any():
-        name = names[int(bad.nonzero()[0])]
+def _require_finite(codes: Codes, names: Sequence[str]) -> None:
+    good = torch.isfinite(codes.w).all(2).all(1)
+    for maps in codes.noise.values():
+        good &= torch.isfinite(maps).all(2).all(1)
+    if not good.all():
+        name = names[int((~good).nonzero()[0])]
         raise InputError(
             f"the latent code of {name} became not finite: the generator gives no numbers there; train it further "
             "or use another snapshot"

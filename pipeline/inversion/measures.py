@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from atlas.errors import InputError
 from pipeline.features import FeatureFunction, perceptual_distance
 from pipeline.gan import Generator
 
@@ -52,13 +53,49 @@ def measure(generator: Generator, features: FeatureFunction, w: Tensor, images: 
     Returns:
         "l2", "perceptual", "ssim": [N] float32 each.
     """
-    rendered = generator.synthesis(w, noise_mode="const").clamp(-1, 1).expand_as(images)
+    return measure_images(features, generator.synthesis(w, noise_mode="const"), images)
+
+
+@torch.no_grad()
+def measure_images(features: FeatureFunction, rendered: Tensor, images: Tensor) -> dict[str, np.ndarray]:
+    """Compare rendered images [N or 1, 3, H, W] with photographs. Returns what `measure` does."""
+    rendered = rendered.clamp(-1, 1).expand_as(images)
     values = {
         "l2": l2(rendered, images),
         "perceptual": perceptual_distance(features, rendered, images),
         "ssim": ssim(rendered, images),
     }
     return {name: value.float().cpu().numpy() for name, value in values.items()}
+
+
+def require_images_of(generator: Generator, channels: int, height: int, width: int) -> None:
+    """Refuse photographs that do not have the shape of the generator's images: nothing could be compared.
+
+    Raises:
+        InputError: another number of channels or another size.
+    """
+    size = generator.img_resolution
+    if channels != generator.img_channels:
+        raise InputError(
+            f"photographs must have {generator.img_channels} channels as the generator's images do, got {channels}: "
+            "`atlas dataset import` makes RGB of greyscale photographs"
+        )
+    if (height, width) != (size, size):
+        raise InputError(
+            f"photographs must be {size} × {size} as the generator's images are, got {width} × {height}: "
+            f"make the dataset with --size {size}"
+        )
+
+
+def psnr(squared_error: np.ndarray) -> np.ndarray:
+    """Return the peak signal-to-noise ratio in dB of mean squared differences of pixels in [-1, 1].
+
+    The peak is the range, 2. An error below that of rounding to 16 bits counts as that, so that equal images have a
+    ratio too: 107 dB.
+    """
+    least = (2 / 65535) ** 2 / 12
+    decibels: np.ndarray = 10 * np.log10(4 / np.maximum(squared_error.astype(np.float64), least))
+    return decibels
 
 
 def _luma(images: Tensor) -> Tensor:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
+
+from pipeline.gan import Generator
 
 _SUFFIX = ".noise_const"
 _SMALLEST = 8  # the regulariser's pyramid stops here
@@ -52,6 +55,27 @@ class NoiseMaps:
     def regulariser(self) -> Tensor:
         """Return [N]: how far each photograph's maps are from white noise, summed over its maps."""
         return torch.stack([noise_regulariser(stack).sum(1) for stack in self.stacks.values()]).sum(0)
+
+
+@torch.no_grad()
+def synthesise(generator: Generator, w: Tensor, noise: Mapping[str, Tensor] | None = None) -> Tensor:
+    """Render codes with noise maps of their own, as the projector saw them when it optimised both.
+
+    Args:
+        generator: in eval mode.
+        w: [N, num_ws, w_dim].
+        noise: maps [N, R, R] by the name of their buffer, such as `Latents.noise` holds; None for the generator's own
+            constant noise, which is what atlases are rendered with.
+
+    Returns:
+        [N, 3, H, W], nominally in [-1, 1].
+    """
+    if not noise:
+        return generator.synthesis(w, noise_mode="const")
+    like = next(generator.synthesis.parameters())
+    maps = {name: m.to(like)[:, None] for name, m in noise.items()}
+    images: Tensor = functional_call(generator.synthesis, maps, (w,), {"noise_mode": "const"})
+    return images
 
 
 def noise_buffers(synthesis: nn.Module) -> Iterator[tuple[str, int]]:

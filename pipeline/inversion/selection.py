@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.photos.dataset import Photo
 
 FIFTH = 0.2
+HELD_OUT = 0.1
 _ROUNDING = 1e-6  # percentiles come from text and float32 tables; 0.2 must stay in the lowest fifth
 
 
@@ -65,7 +66,7 @@ def choose_photographs(percentiles: np.ndarray, photographs: str, limit: int, se
     return np.flatnonzero(chosen)
 
 
-def held_out(photos: Sequence[Photo], share: float = 0.1) -> np.ndarray:
+def held_out(photos: Sequence[Photo], share: float = HELD_OUT) -> np.ndarray:
     """Say which photographs an encoder must not be trained on, so that inversions can be compared on them.
 
     Whole blocks are held out, never a part of one: neighbouring photographs show the same houses. A block's fate hangs
@@ -80,3 +81,23 @@ def held_out(photos: Sequence[Photo], share: float = 0.1) -> np.ndarray:
     """
     digests = [hashlib.sha256(photo.group.encode()).digest()[:8] for photo in photos]
     return np.array([int.from_bytes(digest, "big") < share * 2**64 for digest in digests], bool)
+
+
+def choose_compared(photos: Sequence[Photo], limit: int, seed: int, among: np.ndarray | None = None) -> np.ndarray:
+    """Choose the photographs on which methods of inversion are compared: some that no encoder is trained on.
+
+    Args:
+        photos: the dataset's rows.
+        limit: at most so many. A photograph's chance hangs on the seed and its source's name for it alone, so that the
+            same ones are chosen from all held-out photographs and from any part of them that has these.
+        seed: of the choice.
+        among: [N] bool, the photographs that may be chosen; None for all.
+
+    Returns:
+        Indices in ascending order; none where no block is held out.
+    """
+    may = held_out(photos) if among is None else held_out(photos) & among
+    candidates = np.flatnonzero(may)
+    order = [hashlib.sha256(f"{seed} {photos[int(i)].source_id}".encode()).digest() for i in candidates]
+    ranked = sorted(range(len(candidates)), key=order.__getitem__)
+    return np.sort(candidates[ranked[:limit]])

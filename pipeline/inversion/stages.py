@@ -1,32 +1,66 @@
-"""The stage ``invert``: generator and dataset in, latent codes out."""
+"""The stages ``invert``, one per method, and ``compare``."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from atlas.errors import InputError
-from atlas.files import sha256_path
-from atlas.preset import InvertSettings
+from atlas.faults import fault_point
+from atlas.files import read_json, sha256_path, write_bytes, write_json
+from atlas.preset import ENCODERS, InvertSettings
 from atlas.progress import Progress, silent
-from atlas.stage import Log, Stage
+from atlas.stage import Log, Stage, Work
 from pipeline.features import PERCEPTUAL_NAME, weights_sha256
-from pipeline.gan import load_generator
+from pipeline.gan import Generator, load_generator
 from pipeline.inversion.batches import Job, invert_dataset
-from pipeline.inversion.latents import dataset_fingerprint, read_latents
+from pipeline.inversion.comparison import CodesOf, Sources, compare
+from pipeline.inversion.comparison_report import build_report, table_lines
+from pipeline.inversion.encoders.encoder import Encoder
+from pipeline.inversion.encoders.files import load_encoder
+from pipeline.inversion.finders import ByEncoder, ByProjector, Finder, Start
+from pipeline.inversion.latents import (
+    dataset_fingerprint,
+    read_latents,
+    require_codes_for,
+    require_made_from,
+    rows_of,
+)
 from pipeline.inversion.projector import Projector, ProjectorSettings
-from pipeline.inversion.selection import choose_photographs
+from pipeline.inversion.selection import HELD_OUT, choose_compared, choose_photographs
 from pipeline.photos.dataset import Dataset, open_dataset
 
-VERSION = 1
+INVERT_VERSION = 2
+COMPARE_VERSION = 1
+_FOR_ALL = ("batch", "photographs", "compared")
+_FOR_THE_PROJECTOR = ("limit", "steps", "space", "patience", "pixel_weight", "keep_noise")
+
+
+@dataclass(frozen=True)
+class InvertSources:
+    """The files that photographs are inverted from.
+
+    Attributes:
+        generator: ``generator.safetensors``.
+        dataset: ``dataset.zip``.
+        encoder: the trained encoder of the methods that have one, ``encoders/METHOD.safetensors``.
+        start: an encoder's codes that the projector starts from, ``latents/METHOD.safetensors``; None for the mean.
+    """
+
+    generator: Path
+    dataset: Path
+    encoder: Path | None = None
+    start: Path | None = None
 
 
 def invert_stage(
-    generator: Path,
-    dataset: Path,
+    method: str,
+    sources: InvertSources,
     settings: InvertSettings,
     seed: int,
     device: str,
@@ -34,71 +68,225 @@ def invert_stage(
     record: Path,
     log: Log = print,
     progress: Progress = silent,
-) -> tuple[Stage, Callable[[bool], None]]:
-    """Return the stage that inverts photographs, and its work.
+) -> tuple[Stage, Work]:
+    """Return the stage that inverts photographs by one method, and its work.
 
     Args:
-        generator: ``generator.safetensors``.
-        dataset: ``dataset.zip``.
-        settings: method, steps, batch, which photographs.
+        method: "e4e", "restyle" or "projector".
+        sources: what it reads.
+        settings: which photographs, how many at once, the projector's numbers.
         seed: of the choice and of the photographs' random streams.
         device: where PyTorch runs.
         out: ``latents/METHOD.safetensors``.
-        record: the stage's record.
+        record: the stage's record; the seconds per photograph stand in it under ``measured``.
         log: takes one line of news.
-        progress: told of the optimiser's steps.
+        progress: told of batches, and of the optimiser's steps.
+
+    Raises:
+        InputError: the method needs an encoder and none is given, or has no use for one that is.
     """
+    _require_sources(method, sources)
+    names = _FOR_ALL if method in ENCODERS else (*_FOR_ALL, *_FOR_THE_PROJECTOR)
+    chosen = {name: getattr(settings, name) for name in names}
+    inputs = {
+        "generator": sources.generator,
+        "dataset": sources.dataset,
+        "encoder": sources.encoder,
+        "codes to start from": sources.start,
+    }
     stage = Stage(
-        name="invert",
-        version=VERSION,
+        name=f"invert {method}",
+        version=INVERT_VERSION,
         record=record,
-        inputs={"generator": generator, "dataset": dataset},
-        settings={**dataclasses.asdict(settings), "seed": seed, "features": weights_sha256()},
+        inputs={name: path for name, path in inputs.items() if path is not None},
+        settings={**chosen, "method": method, "seed": seed, "features": weights_sha256()},
         outputs={"latents": out},
     )
 
-    def work(resume: bool) -> None:
-        opened = open_dataset(dataset)
-        G = load_generator(generator, device=device)
-        if G.c_dim or G.img_channels != 3:
-            raise InputError(
-                f"{generator} must be an unconditional generator of RGB images, got {G.img_channels} channels and a "
-                f"condition of {G.c_dim} numbers: use another"
-            )
-        projector = Projector(ProjectorSettings(steps=settings.steps), seed)
-        job = _job(opened, sha256_path(generator), settings, projector)
-        log(f"invert: {len(job.indices)} of {len(opened.files)} photographs, {settings.steps} steps each")
-        invert_dataset(G, projector, job, out, resume=resume, progress=progress)
-        log(f"invert: {_summary(out)}")
+    def work(resume: bool) -> Mapping[str, Any]:
+        opened = open_dataset(sources.dataset)
+        G = _load_rgb_generator(sources.generator, device)
+        job = _job(method, opened, sources, settings, chosen, seed)
+        log(f"{stage.name}: {len(job.indices)} of {len(opened.files)} photographs")
+        finder = _finder(G, job, sources, settings, seed, device)
+        measured = invert_dataset(G, finder, job, out, resume=resume, progress=progress)
+        log(f"{stage.name}: {_summary(out, measured)}")
+        return measured
 
     return stage, work
 
 
-def _job(dataset: Dataset, generator_sha256: str, settings: InvertSettings, projector: Projector) -> Job:
-    percentiles = np.array([photo.percentiles for photo in dataset.photos])
+def _require_sources(method: str, sources: InvertSources) -> None:
+    if method in ENCODERS and sources.encoder is None:
+        raise InputError(f"{method} inverts by a trained encoder: give --encoder encoders/{method}.safetensors")
+    if method in ENCODERS and sources.start is not None:
+        raise InputError(f"{method} starts from nothing: --start is for the projector")
+    if method not in ENCODERS and sources.encoder is not None:
+        raise InputError("the projector uses no encoder: to start from an encoder's codes, give them with --start")
+
+
+def _load_rgb_generator(path: Path, device: str) -> Generator:
+    G = load_generator(path, device=device)
+    if G.c_dim or G.img_channels != 3:
+        raise InputError(
+            f"{path} must be an unconditional generator of RGB images, got {G.img_channels} channels and a "
+            f"condition of {G.c_dim} numbers: use another"
+        )
+    return G
+
+
+def _finder(
+    generator: Generator,
+    job: Job,
+    sources: InvertSources,
+    settings: InvertSettings,
+    seed: int,
+    device: str,
+) -> Finder:
+    if sources.encoder is not None:
+        return ByEncoder(_load_encoder(sources.encoder, generator, job.facts["method"], device))
+    projector = Projector(_projector_settings(settings), seed).fit(generator)
+    start = None if sources.start is None else _start(sources.start, generator, job)
+    return ByProjector(projector, start, settings.keep_noise)
+
+
+def _load_encoder(path: Path, generator: Generator, method: str, device: str) -> Encoder:
+    encoder = load_encoder(path, device=device, generator=generator)
+    if encoder.architecture.method != method:
+        raise InputError(
+            f"{path} is an encoder of {encoder.architecture.method} and not of {method}: say which is meant"
+        )
+    return encoder
+
+
+def _start(path: Path, generator: Generator, job: Job) -> Start:
+    latents = read_latents(path)
+    made_from = {name: job.facts[name] for name in ("photographs_sha256", "generator_sha256")}
+    require_made_from(latents, path, **made_from)
+    require_codes_for(latents, path, generator.num_ws, generator.w_dim)
+    rows_of(latents, [job.dataset.files[i] for i in job.indices], path)  # now, and not when their batch's turn comes
+    return Start(latents, path)
+
+
+def _projector_settings(settings: InvertSettings) -> ProjectorSettings:
+    return ProjectorSettings(
+        steps=settings.steps,
+        space=settings.space,
+        patience=settings.patience,
+        pixel_weight=settings.pixel_weight,
+    )
+
+
+def _job(
+    method: str,
+    dataset: Dataset,
+    sources: InvertSources,
+    settings: InvertSettings,
+    chosen: Mapping[str, Any],
+    seed: int,
+) -> Job:
+    by_projector = method not in ENCODERS
     facts = {
-        "method": settings.method,
-        "space": "w",
-        "steps": settings.steps,
-        "projector": dataclasses.asdict(projector.settings),
-        "seed": projector.seed,
+        "method": method,
+        "seed": seed,
         "chosen": settings.photographs,
         "features": PERCEPTUAL_NAME,
         "features_sha256": weights_sha256(),
-        "generator_sha256": generator_sha256,
-        "dataset_sha256": sha256_path(dataset.path),
+        "generator_sha256": sha256_path(sources.generator),
+        "dataset_sha256": sha256_path(sources.dataset),
         "photographs_sha256": dataset_fingerprint(dataset.photos),
     }
-    indices = choose_photographs(percentiles, settings.photographs, settings.limit, projector.seed)
+    if by_projector:
+        facts |= {"steps": settings.steps, "space": settings.space, "start": "mean of w"}
+        facts |= {"projector": dataclasses.asdict(_projector_settings(settings)), "noise": settings.keep_noise}
+    if sources.start is not None:
+        facts |= {
+            "start": read_latents(sources.start).metadata.get("method", "codes"),
+            "start_sha256": sha256_path(sources.start),
+        }
+    if sources.encoder is not None:
+        facts |= {"encoder_sha256": sha256_path(sources.encoder)}
+    limit = settings.limit if by_projector else 0
+    indices = _chosen_photographs(dataset, settings, limit, seed)
+    return Job(dataset, indices, settings.batch, facts, keep_noise=by_projector and settings.keep_noise)
+
+
+def _chosen_photographs(dataset: Dataset, settings: InvertSettings, limit: int, seed: int) -> np.ndarray:
+    percentiles = np.array([photo.percentiles for photo in dataset.photos])
+    indices = choose_photographs(percentiles, settings.photographs, limit, seed)
     if not len(indices):
         raise InputError(
             f"{dataset.path} has no photograph in the most or least deprived fifth of any axis: "
             'invert all with photographs = "all"'
         )
-    return Job(dataset, indices, settings.batch, facts)
+    return np.union1d(indices, choose_compared(dataset.photos, settings.compared, seed))
 
 
-def _summary(out: Path) -> str:
+def _summary(out: Path, measured: Mapping[str, Any]) -> str:
     facts = read_latents(out).metadata
-    pairs = (f"{name} {facts['mean'][name]:.3f} (mean code {facts['baseline'][name]:.3f})" for name in facts["mean"])
-    return ", ".join(pairs)
+    parts = [f"{name} {facts['mean'][name]:.3f} (mean code {facts['baseline'][name]:.3f})" for name in facts["mean"]]
+    if measured:
+        parts.append(f"{measured['seconds_per_photograph']:.3g} s per photograph")
+    return ", ".join(parts)
+
+
+def compare_stage(
+    sources: Sources,
+    own_codes: CodesOf,
+    compared: int,
+    seed: int,
+    device: str,
+    out: Path,
+    record: Path,
+    log: Log = print,
+    progress: Progress = silent,
+) -> tuple[Stage, Work]:
+    """Return the stage that compares methods of inversion on photographs that no encoder is trained on, and its work.
+
+    Args:
+        sources: generator, dataset, and the latents of each method.
+        own_codes: samples the generator's own codes, against which the methods' are held
+            (`pipeline.boundaries.OwnCodes.sample`).
+        compared: at most so many photographs.
+        seed: of the choice, the samples and the bootstrap.
+        device: where PyTorch runs.
+        out: ``comparison.json``; the sheet of images is written beside it, ``comparison.png``.
+        record: the stage's record.
+        log: takes one line of news, the table among them, with the seconds that each method's record holds.
+        progress: told of photographs.
+    """
+    sheet = out.with_suffix(".png")
+    methods = {f"latents {number}": path for number, path in enumerate(sources.latents)}
+    stage = Stage(
+        name="compare",
+        version=COMPARE_VERSION,
+        record=record,
+        inputs={"generator": sources.generator, "dataset": sources.dataset, **methods},
+        settings={"compared": compared, "held_out": HELD_OUT, "seed": seed, "features": weights_sha256()},
+        outputs={"comparison": out, "sheet": sheet},
+    )
+
+    def work(resume: bool) -> None:
+        if not resume:
+            out.unlink(missing_ok=True)
+        if not out.exists():  # written last: where it stands, all is done
+            generator = _load_rgb_generator(sources.generator, device)
+            found = compare(sources, generator, own_codes(generator, seed), compared, seed, progress)
+            write_bytes(sheet, found.sheet)
+            fault_point("compare.sheet")
+            write_json(out, build_report(found, seed))
+        for line in table_lines(read_json(out), seconds_per_photograph(sources.latents)):
+            log(f"compare: {line}")
+
+    return stage, work
+
+
+def seconds_per_photograph(latents: Sequence[Path]) -> dict[str, float]:
+    """Return what each method took per photograph, by the records beside their files; without those that have none."""
+    seconds: dict[str, float] = {}
+    for path in latents:
+        record = path.with_name(f"{path.stem}.stage.json")
+        told = read_json(record) if record.exists() else {}
+        if "measured" in told:
+            seconds[told["settings"]["method"]] = told["measured"]["seconds_per_photograph"]
+    return seconds

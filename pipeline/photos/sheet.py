@@ -17,7 +17,7 @@ _SHOWN, _COLUMNS, _QUALITY = 32, 8, 72
 
 
 def contact_sheet(
-    images: Sequence[np.ndarray], *, columns: int, captions: Sequence[str] = (), quality: int = 85
+    images: Sequence[np.ndarray], *, columns: int, captions: Sequence[str] = (), quality: int | None = 85
 ) -> bytes:
     """Lay out images, [size, size, 3] uint8 and all of one size, row by row.
 
@@ -25,10 +25,10 @@ def contact_sheet(
         images: at least one.
         columns: how many in a row.
         captions: a short text under each, or none.
-        quality: of the JPEG.
+        quality: of the JPEG; None for a PNG, every pixel as it is.
 
     Returns:
-        A JPEG.
+        A JPEG or a PNG.
     """
     size = images[0].shape[0]
     across, down = min(columns, len(images)), -(-len(images) // columns)
@@ -41,7 +41,10 @@ def contact_sheet(
         if captions:
             pen.text((x, y + size), captions[index], fill="black")
     stream = io.BytesIO()
-    sheet.save(stream, "JPEG", quality=quality)
+    if quality is None:
+        sheet.save(stream, "PNG")
+    else:
+        sheet.save(stream, "JPEG", quality=quality)
     return stream.getvalue()
 
 

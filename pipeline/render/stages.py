@@ -47,7 +47,6 @@ class RenderSources:
 def render_stage(
     sources: RenderSources,
     settings: RenderSettings,
-    method: str,
     title: str,
     seed: int,
     device: str,
@@ -59,8 +58,7 @@ def render_stage(
 
     Args:
         sources: what it reads.
-        settings: bases, steps, truncation, batch.
-        method: the inversion method whose boundaries are walked.
+        settings: bases, steps, truncation, batch, and the inversion method whose boundaries are walked.
         title: of the archive.
         seed: of the random bases and of typicality.
         device: where the generator runs.
@@ -84,14 +82,14 @@ def render_stage(
         version=VERSION,
         record=record,
         inputs=inputs,
-        settings={**dataclasses.asdict(settings), "method": method, "title": title, "seed": seed},
+        settings={**dataclasses.asdict(settings), "title": title, "seed": seed},
         outputs={"archive": out},
         discard=lambda: discard_archive(out),
     )
 
     def work(resume: bool) -> None:
         generator = load_generator(sources.generator, device=device)
-        boundaries = read_boundaries(sources.boundaries, method)
+        boundaries = read_boundaries(sources.boundaries, settings.method)
         if isinstance(wanted, int):
             bases = random_bases(generator, wanted, settings.truncation, seed)
         else:

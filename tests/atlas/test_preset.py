@@ -39,6 +39,13 @@ def test_defaults_fill_what_is_not_said(tmp_path):
         (HEAD + "[render]\nsteps = true", r"render\.steps must be a whole number, got True"),
         (HEAD + "[render]\nsteps = 1.5", r"render\.steps must be a whole number, got 1\.5"),
         (HEAD + '[train]\nprecision = "fp8"', r"train\.precision must be one of fp32, bf16, fp16, got 'fp8'"),
+        (HEAD + "[invert]\nmethods = []", r"invert\.methods must be a list of one or more of e4e, restyle, projector"),
+        (HEAD + '[invert]\nmethods = "e4e"', r"invert\.methods must be a list .* got 'e4e'"),
+        (HEAD + '[invert]\nmethods = ["e4e", "e4e"]', r"invert\.methods must be a list .* each once"),
+        (HEAD + '[invert]\nmethods = ["pti"]', r"invert\.methods must hold only e4e, restyle, projector, got 'pti'"),
+        (HEAD + "[invert]\nmethods = [[1]]", r"invert\.methods must hold only .* got \[1\]"),
+        (HEAD + '[invert]\nmethods = ["e4e"]', r"render\.method must be one of invert\.methods, e4e, got 'projector'"),
+        (HEAD + '[invert]\nstart = "e4e"', r"invert\.start must be one of invert\.methods, projector, got 'e4e'"),
         (HEAD + "render = 3", "render must be a table, got 3"),
         ('title = "X"', "name is missing"),
         ('name = "../x"\ntitle = "X"', "name must be lower-case letters"),
@@ -54,6 +61,14 @@ def test_each_mistake_is_named(tmp_path, text, message):
 
 def test_whole_numbers_serve_as_numbers(tmp_path):
     assert load(tmp_path, HEAD + "[train]\nkimg = 3").train.kimg == 3.0
+
+
+def test_several_methods_and_the_one_that_is_rendered(tmp_path):
+    text = HEAD + '[invert]\nmethods = ["e4e", "restyle", "projector"]\nstart = "e4e"\n[render]\nmethod = "restyle"'
+    preset = load(tmp_path, text)
+    assert preset.invert.methods == ("e4e", "restyle", "projector")
+    assert preset.render.method == "restyle"
+    assert override(preset.invert, steps=3).methods == preset.invert.methods
 
 
 def test_options_override_and_are_checked():

@@ -131,6 +131,17 @@ def test_the_record_explains_the_run_and_names_no_folder(copy, tmp_path):
     assert str(tmp_path) not in text
 
 
+def test_what_was_measured_stands_in_the_record(copy):
+    def work(resume):
+        copy.work(resume)
+        return {"seconds_per_photograph": 0.25}
+
+    copy.run(work)
+    assert json.loads(copy.stage.record.read_text())["measured"] == {"seconds_per_photograph": 0.25}
+    copy.run(version=2)
+    assert "measured" not in json.loads(copy.stage.record.read_text())
+
+
 def test_a_missing_input_is_named(copy):
     copy.source.unlink()
     with pytest.raises(InputError, match=r"the text that stage copy reads is not there: .*in\.txt"):

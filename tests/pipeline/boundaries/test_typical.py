@@ -83,3 +83,11 @@ def test_many_codes_are_no_burden():
     own = OwnCodes.of(gaussian(0, 10_000, 64))
     w = np.broadcast_to(np.zeros((1, 1, 64), np.float32), (200_000, 8, 64))
     assert own.typicality(w).shape == (200_000,)
+
+
+def test_the_farthest_layer_is_what_a_distance_says():
+    rng = np.random.default_rng(2)
+    own = OwnCodes.of(rng.standard_normal((4000, 5)) @ rng.standard_normal((5, 5)) + 3)
+    w = np.stack([np.stack([own.mean, own.mean + row]) for row in rng.standard_normal((7, 5))])
+    np.testing.assert_allclose(own.farthest(w), np.linalg.norm((w[:, 1] - own.mean) @ own.whitening, axis=1))
+    assert own.farthest(w[:, :1]).max() == 0

@@ -1,20 +1,28 @@
 """`atlas invert` as a user meets it: its result, its errors, and what is left after a power cut."""
 
+import io
 import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from atlas.cli import main
 from pipeline.gan import Generator, save_network
 from pipeline.gan.architecture import GeneratorArchitecture
 from pipeline.inversion import Latents, read_latents, write_latents
+from pipeline.inversion.noise import noise_buffers
+from pipeline.inversion.selection import choose_photographs, held_out
+from pipeline.photos.dataset import Photo, open_dataset, write_dataset
 
 
 def arguments(generator: Path, data: Path, out: Path, *options: str) -> list[str]:
@@ -125,15 +133,101 @@ def test_a_second_call_has_nothing_to_do(unbroken, tiny_generator_path, tiny_dat
     assert unbroken.stat().st_mtime_ns == before
 
 
-def test_some_photographs_only(tmp_path, tiny_generator_path, tiny_dataset_path, unbroken):
+def test_some_photographs_only_and_one_to_compare_methods_on(
+    tmp_path, tiny_generator_path, tiny_dataset_path, unbroken
+):
     out = tmp_path / "projector.safetensors"
     done = invert(tiny_generator_path, tiny_dataset_path, out, "--photographs", "extremes", "--limit", "4")
     assert done.exit_code == 0, done.output
     some, every = read_latents(out), read_latents(unbroken)
-    assert len(some) == 4
+    photos = open_dataset(tiny_dataset_path).photos
+    (unseen,) = np.flatnonzero(held_out(photos))
+    chosen = choose_photographs(np.array([p.percentiles for p in photos]), "extremes", 4, 1)
+    assert set(some.files) == {photos[i].file for i in {*chosen, unseen}}
     rows = [every.files.index(file) for file in some.files]
     assert rows == sorted(rows)
     np.testing.assert_allclose(some.w, every.w[rows], atol=1e-3)  # in another batch, in float32
+
+
+def test_the_seconds_stand_in_the_record_and_nowhere_else(unbroken):
+    record = json.loads(unbroken.with_name("projector.stage.json").read_text())
+    assert record["measured"]["photographs"] == 10
+    assert record["measured"]["seconds_per_photograph"] > 0
+    assert b"seconds" not in unbroken.read_bytes()
+
+
+def test_codes_and_noise_of_w_plus(tmp_path, tiny_generator_path, tiny_dataset_path, tiny_generator):
+    out = tmp_path / "projector.safetensors"
+    done = invert(tiny_generator_path, tiny_dataset_path, out, "--space", "w+", "--keep-noise", "--steps", "20")
+    assert done.exit_code == 0, done.output
+    found = read_latents(out)
+    assert not found.broadcast
+    assert found.metadata["space"] == "w+"
+    buffers = dict(noise_buffers(tiny_generator.synthesis))
+    assert {name: maps.shape for name, maps in found.noise.items()} == {n: (10, r, r) for n, r in buffers.items()}
+    assert all(maps.dtype == np.float16 for maps in found.noise.values())
+
+
+def test_the_projector_starts_from_the_codes_of_a_file(tmp_path, tiny_generator_path, tiny_dataset_path, unbroken):
+    start, out = tmp_path / "e4e.safetensors", tmp_path / "projector.safetensors"
+    before = read_latents(unbroken)
+    facts = {**before.metadata, "method": "e4e"}
+    write_latents(start, Latents(before.w + 1, before.files, {}, facts))
+    run = (tiny_generator_path, tiny_dataset_path, out, "--start", str(start), "--steps", "1")
+    done = invert(*run)
+    assert done.exit_code == 0, done.output
+    found = read_latents(out)
+    np.testing.assert_allclose(found.w, before.w + 1, atol=1e-6)  # the first step's learning rate is 0
+    assert found.metadata["start"] == "e4e"
+    write_latents(start, Latents(before.w[:5], before.files[:5], {}, facts))
+    refused(invert(*run), "e4e.safetensors", f"no latent code of {before.files[5]} and 4 more")
+    write_latents(start, Latents(before.w, before.files, {}, {**facts, "photographs_sha256": "0" * 64}))
+    refused(invert(*run), "e4e.safetensors were made with other photographs")
+    write_latents(start, Latents(before.w, before.files, {}, {**facts, "generator_sha256": "0" * 64}))
+    refused(invert(*run), "e4e.safetensors were made with another generator")
+    before.w[3] = np.nan
+    write_latents(start, Latents(before.w, before.files, {}, facts))
+    refused(invert(*run), f"the latent code of {before.files[3]} is not finite")
+
+
+def test_a_dataset_of_one_photograph(tmp_path, tiny_generator_path):
+    data, out = tmp_path / "dataset.zip", tmp_path / "projector.safetensors"
+    photo = Photo("", "photos.zip", "a.jpg", 51.5, -0.1, "", "A", (1, 1, 1), (0.5, 0.5, 0.5), "G")
+    write_dataset(data, [(photo, np.full((16, 16, 3), 99, np.uint8))], {"licence": ""})
+    done = invert(tiny_generator_path, data, out)
+    assert done.exit_code == 0, done.output
+    assert read_latents(out).w.shape == (1, 6, 8)
+    refused(invert(tiny_generator_path, data, out, "--photographs", "extremes"), "no photograph in the most or least")
+
+
+def test_a_grey_photograph_in_the_zip_is_named(tmp_path, tiny_generator_path, tiny_dataset_path):
+    data = tmp_path / "dataset.zip"
+    with zipfile.ZipFile(tiny_dataset_path) as before, zipfile.ZipFile(data, "w") as after:
+        for name in before.namelist():
+            content = before.read(name)
+            if name.endswith("img00000004.png"):
+                stream = io.BytesIO()
+                Image.open(io.BytesIO(content)).convert("L").save(stream, "PNG")
+                content = stream.getvalue()
+            after.writestr(name, content)
+    refused(invert(tiny_generator_path, data, tmp_path / "x.safetensors"), "img00000004.png", "not 8-bit RGB")
+
+
+def test_a_generator_that_gives_no_numbers(tmp_path, tiny_generator, tiny_dataset_path):
+    with torch.no_grad():
+        tiny_generator.synthesis.b8.conv0.weight[0, 0, 0, 0] = float("nan")
+    path, out = tmp_path / "generator.safetensors", tmp_path / "projector.safetensors"
+    save_network(tiny_generator, path)
+    refused(invert(path, tiny_dataset_path, out), "img00000000.png became not finite", "another snapshot")
+    assert not out.exists()
+
+
+def test_what_does_not_go_together_is_refused(tmp_path, tiny_generator_path, tiny_dataset_path, unbroken):
+    run = (tiny_generator_path, tiny_dataset_path, tmp_path / "x.safetensors")
+    refused(invert(*run, "--method", "e4e"), "e4e inverts by a trained encoder", "--encoder")
+    refused(invert(*run, "--encoder", str(unbroken)), "the projector uses no encoder", "--start")
+    both = ("--encoder", str(unbroken), "--start", str(unbroken))
+    refused(invert(*run, "--method", "restyle", *both), "--start is for the projector")
 
 
 def refused(done, *words):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.features import load_perceptual
-from pipeline.inversion.measures import l2, measure, ssim
+from pipeline.inversion.measures import l2, measure, psnr, ssim
 
 
 def image(seed: int, size: int = 24, n: int = 1) -> torch.Tensor:
@@ -62,3 +62,9 @@ def test_an_image_measured_against_itself(tiny_generator):
     assert one["l2"][0] < 1e-10
     assert one["l2"][1] > 0
     assert all(v.shape == (2,) and v.dtype == np.float32 for v in one.values())
+
+
+def test_psnr_by_hand_and_its_limit():
+    error = np.array([4.0, 0.04, (2 / 255) ** 2], np.float32)  # black against white; a tenth; one step of 8 bits
+    np.testing.assert_allclose(psnr(error), [0, 20, 20 * np.log10(255)], rtol=1e-6)
+    assert psnr(np.zeros(1))[0] == pytest.approx(107.1, abs=0.1)

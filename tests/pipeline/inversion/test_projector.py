@@ -10,11 +10,10 @@ from torch.func import functional_call
 
 from atlas.errors import InputError
 from pipeline.features import load_perceptual
-from pipeline.inversion.measures import measure
-from pipeline.inversion.noise import NoiseMaps, noise_buffers, noise_regulariser
-from pipeline.inversion.projector import (
-    Projector,
-    ProjectorSettings,
+from pipeline.inversion import Projector, ProjectorSettings
+from pipeline.inversion.measures import l2, measure
+from pipeline.inversion.noise import NoiseMaps, noise_buffers, noise_regulariser, synthesise
+from pipeline.inversion.projection import (
     Randomness,
     WStatistics,
     draw_randomness,
@@ -22,7 +21,7 @@ from pipeline.inversion.projector import (
     projection,
     w_statistics,
 )
-from pipeline.inversion.schedule import learning_rate, w_noise_strength
+from pipeline.inversion.schedule import Clocks, learning_rate, w_noise_strength
 
 
 def pooled_pixels(images):
@@ -34,7 +33,7 @@ def trace(generator, recorded, *, chance: bool, noise_weight: float):
     tensors, facts = recorded
     steps = facts["config"]["trace_num_steps"]
     maps = {n: tensors[f"in.noise_init.{n}"][None] for n in facts["noise_buffer_order"]}
-    w_noise = tensors["in.w_noise"][None] * float(chance)
+    w_noise = list(tensors["in.w_noise"][:, None, None] * float(chance))
     settings = ProjectorSettings(steps=steps, noise_weight=noise_weight, pixel_weight=0.0)
     statistics = w_statistics(generator, facts["config"]["w_avg_samples"])
     target = tensors["in.target"][None] / 127.5 - 1
@@ -91,7 +90,7 @@ def test_trace_of_twenty_steps_as_recorded(official_generator, recorded):
     steps = trace(official_generator, recorded, chance=True, noise_weight=1e5)
     atol = facts["suggested_atol"]
     found = {
-        "w": torch.cat([s.w for s in steps]),
+        "w": torch.cat([s.w[:, 0] for s in steps]),
         "dist": torch.cat([s.distance for s in steps]),
         "reg": torch.cat([s.regulariser for s in steps]),
     }
@@ -104,7 +103,7 @@ def test_trace_without_noise_as_recorded(official_generator, recorded):
     tensors, facts = recorded
     steps = trace(official_generator, recorded, chance=False, noise_weight=0.0)
     atol = facts["suggested_atol"]
-    assert (torch.cat([s.w for s in steps]) - tensors["out.trace_nonoise_noreg.w"]).abs().max() <= atol[
+    assert (torch.cat([s.w[:, 0] for s in steps]) - tensors["out.trace_nonoise_noreg.w"]).abs().max() <= atol[
         "out.trace_nonoise_noreg.w"
     ]
     assert (torch.cat([s.distance for s in steps]) - tensors["out.trace_nonoise_noreg.dist"]).abs().max() <= atol[
@@ -123,37 +122,143 @@ def in_double(generator):
     return double
 
 
-def project(generator, features, images, names, steps=20):
-    settings = ProjectorSettings(steps=steps)
+def project(generator, features, images, names, steps=20, start=None, **numbers):
+    """Return the codes [N, L, D] and how many steps each photograph took, in double precision."""
+    settings = ProjectorSettings(steps=steps, **numbers)
     randomness = draw_randomness(generator, [photo_stream(4, name) for name in names], settings)
     statistics = WStatistics(torch.zeros(generator.w_dim, dtype=torch.float64), 1.5)
-    return list(projection(generator, features, images, statistics, randomness, settings))[-1].w
+    codes, took = {}, {}
+    path = projection(generator, features, images, statistics, randomness, settings, start)
+    for number, step in enumerate(path, 1):
+        for row, w, finished in zip(step.rows, step.w, step.finished, strict=True):
+            if finished:
+                codes[int(row)], took[int(row)] = w, number
+    return torch.stack([codes[i] for i in range(len(images))]), [took[i] for i in range(len(images))]
 
 
-def test_a_photograph_has_the_same_code_alone_and_in_any_batch(tiny_generator):
-    generator, features = in_double(tiny_generator), load_perceptual().double()
-    images, names = photographs(5, 16), [f"{i}.png" for i in range(5)]
-    together = project(generator, features, images, names)
-    turned = project(generator, features, images.flip(0), names[::-1]).flip(0)
-    alone = torch.cat([project(generator, features, images[i : i + 1], names[i : i + 1]) for i in range(5)])
-    assert (together - alone).abs().max() < 1e-8
-    assert (together - turned).abs().max() < 1e-8
+@pytest.mark.parametrize(
+    ("steps", "numbers"),
+    [(50, {}), (50, {"space": "w+"}), (60, {"patience": 4, "tolerance": 0.05})],
+    ids=["w", "w+", "stopping early"],
+)
+def test_a_photograph_has_the_same_code_alone_and_in_any_batch(tiny_generator, steps, numbers):
+    generator = in_double(tiny_generator)
+    features = load_perceptual().double() if not numbers else pooled_pixels  # the whole loss once; it takes its time
+    images, names = photographs(4, 16), [f"{i}.png" for i in range(4)]
+    together, took = project(generator, features, images, names, steps, **numbers)
+    turned, _ = project(generator, features, images[1:].flip(0), names[:0:-1], steps, **numbers)
+    alone = [project(generator, features, images[i : i + 1], names[i : i + 1], steps, **numbers) for i in range(4)]
+    assert (together - torch.cat([w for w, _ in alone])).abs().max() < 1e-8
+    assert (together[1:] - turned.flip(0)).abs().max() < 1e-8
+    assert took == [steps[0] for _, steps in alone]
     assert (together[0] - together[1]).abs().max() > 0.01  # and the codes are not simply all the same
+    if "patience" in numbers:
+        assert len(set(took)) > 1  # photographs left the batch at different steps
+        assert max(took) < steps
+
+
+def test_w_plus_gives_each_layer_a_code_and_comes_nearer(tiny_generator):
+    generator, images = in_double(tiny_generator), photographs(3, 16)
+    w, _ = project(generator, pooled_pixels, images, list("abc"), 120, pixel_weight=10.0)
+    plus, _ = project(generator, pooled_pixels, images, list("abc"), 120, pixel_weight=10.0, space="w+")
+    assert w.shape == (3, 1, 8)
+    assert plus.shape == (3, 6, 8)
+    assert (plus - plus.mean(1, keepdim=True)).abs().max() > 0.01
+    before = l2(generator.synthesis(w.expand(-1, 6, -1), noise_mode="const"), images)
+    after = l2(generator.synthesis(plus, noise_mode="const"), images)
+    assert (after < before).all()
+
+
+def test_noise_on_w_plus_is_its_own_in_every_layer_and_on_the_same_schedule(tiny_generator):
+    drawn = draw_randomness(tiny_generator, [photo_stream(1, "a")], ProjectorSettings(steps=40, space="w+"))
+    noise = torch.stack(list(drawn.w_noise))
+    assert noise.shape == (40, 1, 6, 8)
+    assert len(np.unique(noise.numpy())) == noise.numel()
+    assert abs(float(noise.mean())) < 0.1
+    assert abs(float(noise.std()) - 1) < 0.1
+
+
+def test_drawing_bit_by_bit_gives_what_drawing_at_once_gives(tiny_generator):
+    for steps in (1, 31, 32, 100):
+        settings = ProjectorSettings(steps=steps)
+        drawn = torch.cat(list(draw_randomness(tiny_generator, [photo_stream(7, "a")], settings).w_noise))
+        whole = photo_stream(7, "a")
+        for _, r in noise_buffers(tiny_generator.synthesis):
+            whole.standard_normal((r, r), dtype=np.float32)
+        np.testing.assert_array_equal(drawn[:, 0], whole.standard_normal((steps, 8), dtype=np.float32))
+
+
+def test_a_search_starts_from_codes_that_are_given(tiny_generator):
+    generator, features = in_double(tiny_generator), pooled_pixels
+    images, names = photographs(2, 16), ["a", "b"]
+    given = torch.from_numpy(np.random.default_rng(1).standard_normal((2, 6, 8)))
+    still = {"steps": 1, "start": given}  # at step 0 the learning rate is 0
+    in_plus, _ = project(generator, features, images, names, space="w+", **still)
+    in_w, _ = project(generator, features, images, names, **still)
+    torch.testing.assert_close(in_plus, given)
+    torch.testing.assert_close(in_w, given.mean(1, keepdim=True))
+
+
+def test_a_photograph_that_gains_nothing_goes_to_the_ramp_down_and_stays_to_its_end():
+    settings = ProjectorSettings(steps=100, patience=5, tolerance=0.1)
+    clocks = Clocks(2, settings)
+    assert settings.fall == 75
+    seen = []
+    for step in range(100):
+        seen.append(clocks.learning_rates().tolist())
+        # The first gains in every step, the second nothing from step 10 on.
+        finished = clocks.advance(torch.tensor([0.8**step, 0.8 ** min(step, 10)]))
+        if finished.any():
+            break
+    assert finished.tolist() == [False, True]
+    assert len(seen) == 10 + 1 + 5 + 25
+    alone = [learning_rate(s, settings) for s in (*range(16), *range(75, 100))]
+    np.testing.assert_array_equal([rates[1] for rates in seen], alone)
+    np.testing.assert_array_equal([rates[0] for rates in seen], [learning_rate(s, settings) for s in range(41)])
+    clocks.keep(~finished)
+    assert clocks.learning_rates().tolist() == [learning_rate(41, settings)]
+
+
+def test_kept_noise_is_what_the_projector_saw(tiny_generator):
+    settings = ProjectorSettings(steps=60, w_samples=100)
+    images = photographs(3, 16).float()
+    projector = Projector(settings, features=pooled_pixels).fit(tiny_generator)
+    found = projector.project(images, list("abc"), keep_noise=True)
+    assert {n: tuple(m.shape) for n, m in found.noise.items()} == {
+        n: (3, r, r) for n, r in noise_buffers(tiny_generator.synthesis)
+    }
+    for maps in found.noise.values():
+        assert maps.mean((1, 2)).abs().max() < 1e-5
+        assert (maps.square().mean((1, 2)) - 1).abs().max() < 1e-4
+    with_noise = l2(synthesise(tiny_generator, found.w, found.noise), images)
+    without = l2(synthesise(tiny_generator, found.w), images)
+    assert (with_noise < without).all()
+    assert projector.project(images, list("abc")).noise == {}
+
+
+def invert(generator, images, names=None, **settings):
+    numbers = {"steps": 5, "w_samples": 100}
+    seed = settings.pop("seed", 1)
+    projector = Projector(ProjectorSettings(**(numbers | settings)), seed=seed, features=pooled_pixels)
+    return projector.fit(generator).invert(images, names)
 
 
 def test_the_seed_and_the_name_decide_and_nothing_else(tiny_generator):
     images = photographs(1, 16).float()
-    settings = ProjectorSettings(steps=5, w_samples=100)
-    names = ["a.png"]
-    first = Projector(settings, seed=1, features=pooled_pixels).invert(tiny_generator, images, names)
+    first = invert(tiny_generator, images, ["a.png"])
     torch.manual_seed(99)
     torch.randn(10)
-    again = Projector(settings, seed=1, features=pooled_pixels).invert(tiny_generator, images, names)
-    other = Projector(settings, seed=2, features=pooled_pixels).invert(tiny_generator, images, names)
-    renamed = Projector(settings, seed=1, features=pooled_pixels).invert(tiny_generator, images, ["b.png"])
-    assert first.equal(again)
-    assert not first.equal(other)
-    assert not first.equal(renamed)
+    assert first.equal(invert(tiny_generator, images, ["a.png"]))
+    assert not first.equal(invert(tiny_generator, images, ["a.png"], seed=2))
+    assert not first.equal(invert(tiny_generator, images, ["b.png"]))
+
+
+def test_without_names_a_photograph_s_pixels_are_its_name(tiny_generator):
+    images = photographs(3, 16).float()
+    every = invert(tiny_generator, images)
+    torch.testing.assert_close(invert(tiny_generator, images[1:2]), every[1:2], rtol=0, atol=1e-4)
+    named = invert(tiny_generator, images[1:2], ["a"])
+    assert (named - every[1:2]).abs().max() > 1e-3
 
 
 def test_pixels_have_a_part_in_the_loss_and_none_at_weight_0(tiny_generator):
@@ -174,9 +279,7 @@ def test_pixels_have_a_part_in_the_loss_and_none_at_weight_0(tiny_generator):
 
 def test_the_generator_is_left_as_it_was(tiny_generator):
     before = {name: t.clone() for name, t in tiny_generator.state_dict().items()}
-    Projector(ProjectorSettings(steps=5, w_samples=100), features=pooled_pixels).invert(
-        tiny_generator, photographs(2, 16).float(), ["a", "b"]
-    )
+    invert(tiny_generator, photographs(2, 16).float())
     assert all(t.equal(before[name]) for name, t in tiny_generator.state_dict().items())
 
 
@@ -185,7 +288,7 @@ def test_it_finds_images_that_the_generator_made(tiny_generator):
     images = tiny_generator.synthesis(tiny_generator.mapping(z), noise_mode="const")
     assert images.abs().mean() < 1
     mean = w_statistics(tiny_generator, 1000).mean.expand(4, tiny_generator.num_ws, -1)
-    w = Projector(ProjectorSettings(steps=200, w_samples=1000)).invert(tiny_generator, images, list("abcd"))
+    w = Projector(ProjectorSettings(steps=200, w_samples=1000)).fit(tiny_generator).invert(images, list("abcd"))
     assert w.shape == (4, tiny_generator.num_ws, 8)
     assert (w == w[:, :1]).all()
     found = measure(tiny_generator, load_perceptual(), w, images)
@@ -193,9 +296,12 @@ def test_it_finds_images_that_the_generator_made(tiny_generator):
     assert (found["perceptual"] < 0.6 * start["perceptual"]).all()
 
 
-def test_photographs_of_another_size_are_refused(tiny_generator):
-    with pytest.raises(InputError, match=r"must be 16 × 16 .* got 32 × 32"):
-        Projector().invert(tiny_generator, torch.zeros(1, 3, 32, 32), ["a"])
+def test_photographs_of_another_size_and_grey_ones_are_refused(tiny_generator):
+    projector = Projector(ProjectorSettings(w_samples=10), features=pooled_pixels).fit(tiny_generator)
+    with pytest.raises(InputError, match=r"must be 16 × 16 .* got 32 × 16"):
+        projector.invert(torch.zeros(1, 3, 16, 32))
+    with pytest.raises(InputError, match=r"must have 3 channels .* got 1: .* makes RGB of greyscale"):
+        projector.invert(torch.zeros(1, 1, 16, 16))
 
 
 def test_maps_keep_their_names_and_come_out_white():

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.inversion.selection import choose_photographs, extremes, held_out
+from pipeline.inversion.selection import choose_compared, choose_photographs, extremes, held_out
 
 percentiles = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).random((200, 3)))
 
@@ -56,3 +56,18 @@ def test_held_out_blocks_are_whole_and_stay():
     assert mask[:400].tolist() == mask[400:800].tolist() == mask[800:].tolist()
     assert held_out(photos[::-1], 0.2).tolist() == mask[::-1].tolist()
     assert held_out(photos, 0.5)[mask].all()
+
+
+def test_the_compared_are_held_out_and_the_same_from_any_part_that_has_them():
+    photos = [SimpleNamespace(group=f"E{i % 100}N1", source_id=f"{i}.jpg") for i in range(1000)]
+    mask = held_out(photos)
+    chosen = choose_compared(photos, 20, 3)
+    assert len(chosen) == 20
+    assert mask[chosen].all()
+    assert (np.diff(chosen) > 0).all()
+    part = np.random.default_rng(0).random(1000) < 0.5
+    part[chosen] = True
+    assert choose_compared(photos, 20, 3, among=part).tolist() == chosen.tolist()
+    assert choose_compared(photos, 20, 4).tolist() != chosen.tolist()
+    assert choose_compared(photos, 10_000, 3).tolist() == np.flatnonzero(mask).tolist()
+    assert len(choose_compared(photos, 20, 3, among=~mask)) == 0

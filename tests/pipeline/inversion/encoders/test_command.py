@@ -1,0 +1,35 @@
+"""``atlas encoder train`` at the command line."""
+
+from click.testing import CliRunner
+
+from atlas.cli import main
+from pipeline.inversion.encoders.files import read_facts
+
+
+def test_train_and_train_on(tiny_generator_path, tiny_dataset_path, tmp_path):
+    arguments = ["encoder", "train", "--method", "e4e", "--generator", str(tiny_generator_path)]
+    arguments += ["--data", str(tiny_dataset_path), "--out", str(tmp_path / "e4e.safetensors")]
+    arguments += ["--batch", "2", "--generated", "0.5", "--half", "--checkpoint", "1"]
+    for steps in (1, 2):
+        done = CliRunner().invoke(main, [*arguments, "--steps", str(steps)])
+        assert done.exit_code == 0, done.output
+        assert read_facts(tmp_path / "e4e.safetensors")["steps"] == steps
+    assert "going on from step 1" in done.output
+    assert "up to date" in CliRunner().invoke(main, [*arguments, "--steps", "2"]).output
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tiny_generator_path, tiny_dataset_path, tmp_path):
+    base = ["encoder", "train", "--generator", str(tiny_generator_path), "--data", str(tiny_dataset_path)]
+    base += ["--out", str(tmp_path / "e4e.safetensors")]
+    cases = [
+        [*base, "--method", "projector"],
+        [*base, "--method", "e4e", "--similarity", "moco"],
+        [*base, "--method", "e4e", "--generated", "2"],
+        [*base, "--method", "e4e", "--lpips", str(tmp_path / "absent")],
+        [*base, "--method", "e4e", "--device", "nowhere"],
+    ]
+    for arguments in cases:
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 2, (arguments, done.output)
+        assert len(done.output.strip().splitlines()) <= 2
+        assert "Traceback" not in done.output
