@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.errors import InputError
-from atlas.preset import Preset
+from atlas.preset import Preset, override
 from atlas.progress import Progress
 from atlas.stage import Log, Stage, run_stage
 from atlas.stages import pack_stage, site_stage
@@ -113,6 +113,8 @@ class Chain:
 
     def _train(self, progress: Progress) -> tuple[Stage, Work]:
         settings, folder = self.preset.train, self.folder
+        if settings.init and self.data is not None:
+            settings = override(settings, init=str(self.data / settings.init))
         return train_stage(folder.dataset, settings, self.preset.seed, self.device, folder.train, self.log, progress)
 
     def _invert(self, progress: Progress) -> tuple[Stage, Work]:

@@ -124,7 +124,7 @@ def test_other_networks_and_files(generator_file, tmp_path):
 def test_devices_and_precisions(generator_file):
     with pytest.raises(InputError, match="fp16 needs a GPU"):
         load_generator(generator_file, precision="fp16")
-    with pytest.raises(InputError, match="precision must be one of fp32, bf16, fp16, got 'fp8'"):
+    with pytest.raises(InputError, match="precision must be one of fp32, bf16, fp16, fp64, got 'fp8'"):
         load_generator(generator_file, precision="fp8")
     with pytest.raises(InputError, match="device 'toaster' cannot be used"):
         load_generator(generator_file, device="toaster")
