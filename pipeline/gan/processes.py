@@ -21,7 +21,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from atlas.errors import AtlasError, InputError
-from pipeline.gan.augment import Draws
 
 
 @dataclass(frozen=True)
@@ -44,33 +43,6 @@ class Share:
         width = self.groups // self.count
         columns = rows.unflatten(0, (-1, self.groups))[:, self.rank * width : (self.rank + 1) * width]
         return columns.flatten(0, 1)
-
-
-@dataclass(frozen=True)
-class SharedDraws:
-    """`Draws` for a share: drawn for the whole batch.
-
-    Attributes:
-        draws: of the whole batch.
-        share: what is kept.
-        dtype: what the values are given as.
-    """
-
-    draws: Draws
-    share: Share
-    dtype: torch.dtype = torch.float32
-
-    def uniform(self, op: str, n: int, columns: int) -> Tensor:
-        """Return values in [0, 1), [n, columns]."""
-        return self.share.of(self.draws.uniform(op, n * self.share.count, columns)).to(self.dtype)
-
-    def normal(self, op: str, n: int, columns: int) -> Tensor:
-        """Return unit normal values, [n, columns]."""
-        return self.share.of(self.draws.normal(op, n * self.share.count, columns)).to(self.dtype)
-
-    def gate(self, op: str, n: int, probability: float) -> Tensor:
-        """Return whether the operation is applied to each sample, [n, 1] bool."""
-        return self.share.of(self.draws.gate(op, n * self.share.count, probability))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pipeline.gan.folder import STATE, TrainingFolder
 from pipeline.gan.loss import Losses
 from pipeline.gan.notes import Notes
 from pipeline.gan.optimizer import Adam
-from pipeline.gan.processes import ALONE, Processes, Share, SharedDraws
+from pipeline.gan.processes import ALONE, Processes, Share
 from pipeline.gan.state import TrainingState
 from pipeline.gan.stream import PhotographStream
 from pipeline.gan.transfer import configure
@@ -155,12 +155,11 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
 
 def _losses(run: TrainingState, share: Share, processes: Processes) -> Losses:
     config = run.config
-    draws = SharedDraws(RandomDraws(run.rng), share, run.pl_mean.dtype)
-    strengths = AugmentSettings.groups(config.blit, config.geometry, config.colour)
+    draws, strengths = RandomDraws(run.rng), AugmentSettings.groups(config.blit, config.geometry, config.colour)
     return Losses(
         run.G,
         run.D,
-        augment=lambda images: augment(images, run.ada.p, strengths, draws),
+        augment=lambda images: augment(images, run.ada.p, strengths, draws, share),
         rng=run.rng,
         gamma=config.gamma,
         pl_weight=config.pl_weight,
