@@ -135,7 +135,10 @@ def _changes(stage: Stage, inputs: Mapping[str, Any], earlier: Mapping[str, Any]
     if "settings" not in earlier:
         return "its settings are not recorded"
     was, now = earlier["settings"], stage.settings
-    changed = [f"{k} was {was.get(k)}, now {now.get(k)}" for k in {**was, **now} if was.get(k) != now.get(k)]
+    usual = "as usual"  # a setting may be left out of the record where it has its default
+    changed = [
+        f"{k} was {was.get(k, usual)}, now {now.get(k, usual)}" for k in {**was, **now} if was.get(k) != now.get(k)
+    ]
     read = earlier.get("inputs", {})
     names = {**read, **inputs}
     changed += [f"another {n}" for n in names if read.get(n, {}).get("sha256") != inputs.get(n, {}).get("sha256")]

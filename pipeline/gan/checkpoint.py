@@ -95,11 +95,11 @@ def read_network(path: Path, kind: str | None = None) -> tuple[Network, tuple[st
     shapes = {name: tuple(t.shape) for name, t in found.tensors.items()}
     network: Network
     if kind == "generator":
-        told, untold = found.architecture, ("conv_clamp",)
-        network = Generator(_agreed(told, GeneratorArchitecture.infer(shapes, path.name), path, untold))
+        inferred = GeneratorArchitecture.infer(shapes, path.name)
+        network = Generator(_agreed(found.architecture, inferred, path, ("conv_clamp",)))
     else:
-        told, untold = found.architecture, ("conv_clamp", "mbstd_group")
-        network = Discriminator(_agreed(told, DiscriminatorArchitecture.infer(shapes, path.name), path, untold))
+        judged_as = DiscriminatorArchitecture.infer(shapes, path.name)
+        network = Discriminator(_agreed(found.architecture, judged_as, path, ("conv_clamp", "mbstd_group")))
     _fill(network, found, path)
     network = network.eval().requires_grad_(False)
     notes = []

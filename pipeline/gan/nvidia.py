@@ -13,7 +13,7 @@ import io
 import mmap
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def read_nvidia(path: Path) -> dict[str, PickledModule]:
 
 def _reader(file: str, size: int) -> PickleReader:
     """Return the reader with the list of all that an official file names."""
-    calls = {
+    calls: dict[str, Callable[..., Any]] = {
         "torch_utils.persistence._reconstruct_persistent_obj": _module,
         "collections.OrderedDict": lambda: {},
         "dnnlib.util.EasyDict": lambda: {},

@@ -92,7 +92,7 @@ class Processes:
         """Return the mean of a tensor over all processes; gradients flow back to each process's own."""
         if self.count == 1:
             return value
-        averaged: Tensor = _Mean.apply(value, self)  # type: ignore[no-untyped-call]
+        averaged: Tensor = _Mean.apply(value, self)
         return averaged
 
     def tell(self, number: int = 0) -> int:

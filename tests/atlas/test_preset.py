@@ -38,7 +38,7 @@ def test_defaults_fill_what_is_not_said(tmp_path):
         (HEAD + "[render]\nsteps = 0", r"render\.steps must be 1 … 50, got 0"),
         (HEAD + "[render]\nsteps = true", r"render\.steps must be a whole number, got True"),
         (HEAD + "[render]\nsteps = 1.5", r"render\.steps must be a whole number, got 1\.5"),
-        (HEAD + '[train]\nprecision = "fp8"', r"train\.precision must be one of fp32, bf16, fp16, got 'fp8'"),
+        (HEAD + '[train]\nprecision = "fp8"', r"train\.precision must be one of fp32, bf16, fp16, fp64, got 'fp8'"),
         (HEAD + "render = 3", "render must be a table, got 3"),
         ('title = "X"', "name is missing"),
         ('name = "../x"\ntitle = "X"', "name must be lower-case letters"),
