@@ -92,16 +92,23 @@ def read_network(path: Path, kind: str | None = None) -> tuple[Network, tuple[st
         there = f"it holds a {' and a '.join(networks)}" if networks else "it holds none that is known"
         raise InputError(f"{path} does not hold the network that was asked for, a {kind}: {there}")
     found = networks[kind]()
+    if sum(t.numel() * t.element_size() for t in found.tensors.values()) > path.stat().st_size:
+        raise InputError(f"{path} claims more numbers than it holds, and is not read")
     shapes = {name: tuple(t.shape) for name, t in found.tensors.items()}
-    network: Network
+    architecture: Architecture
     if kind == "generator":
         inferred = GeneratorArchitecture.infer(shapes, path.name)
-        network = Generator(_agreed(found.architecture, inferred, path, ("conv_clamp",)))
+        architecture = _agreed(found.architecture, inferred, path, ("conv_clamp",))
     else:
-        judged_as = DiscriminatorArchitecture.infer(shapes, path.name)
-        network = Discriminator(_agreed(found.architecture, judged_as, path, ("conv_clamp", "mbstd_group")))
-    _fill(network, found, path)
-    network = network.eval().requires_grad_(False)
+        judge = DiscriminatorArchitecture.infer(shapes, path.name)
+        architecture = _agreed(found.architecture, judge, path, ("conv_clamp", "mbstd_group"))
+    architecture.check(str(path))
+    with torch.device("meta"):
+        outline = _network(architecture)
+    _check_fit(outline, found, path)  # before any memory is taken for the network
+    with torch.random.fork_rng(devices=[]):  # the weights that it is made with are not kept
+        network = _network(architecture).eval().requires_grad_(False)
+    network.load_state_dict(network.state_dict() | {name: t.float() for name, t in found.tensors.items()})
     notes = []
     if isinstance(network, Generator) and "w_avg" in found.absent:
         network.mapping.w_avg.copy_(_mean_w(network.mapping))
@@ -198,8 +205,12 @@ def _agreed(told: Architecture | None, inferred: A, path: Path, untold: tuple[st
     return told
 
 
-def _fill(network: nn.Module, found: Checkpoint, path: Path) -> None:
-    """Copy tensors into a network; every name and shape must match.
+def _network(architecture: Architecture) -> Network:
+    return (Generator if isinstance(architecture, GeneratorArchitecture) else Discriminator)(architecture)
+
+
+def _check_fit(network: nn.Module, found: Checkpoint, path: Path) -> None:
+    """Hold a checkpoint against a network; every name and shape must match.
 
     Raises:
         InputError: lists all that is missing, unexpected or of another shape, by the file's own names.
@@ -225,7 +236,6 @@ def _fill(network: nn.Module, found: Checkpoint, path: Path) -> None:
     ]
     if faults:
         raise InputError(f"{path} does not fit its network: {'; '.join(faults)}")
-    network.load_state_dict(own | {name: t.float() for name, t in tensors.items()})
 
 
 def _mean_w(mapping: MappingNetwork) -> Tensor:

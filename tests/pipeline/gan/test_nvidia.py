@@ -291,7 +291,7 @@ def test_tensors_that_reach_beyond_their_storage(offset, size, stride, networks,
         load_generator(write(networks, extra=tensor))
 
 
-def test_modules_that_stand_in_themselves_or_share_numbers():
+def test_modules_that_stand_in_themselves_or_in_two_places():
     def module(tensors=(), modules=()):
         return PickledModule("Layer", {"_parameters": dict(tensors), "_buffers": {}, "_modules": dict(modules)})
 
@@ -302,9 +302,8 @@ def test_modules_that_stand_in_themselves_or_share_numbers():
     deep = module()
     for _ in range(40):
         deep = module((), {"m": deep})
-    many = module({f"p{i}": torch.as_strided(storage, [64], [1]) for i in range(40)})
-    for wrong in (loop, module((), {"a": twice, "b": twice}), deep, many):
-        with pytest.raises(ValueError, match=r"module stands within|more numbers"):
+    for wrong in (loop, module((), {"a": twice, "b": twice}), deep):
+        with pytest.raises(ValueError, match="module stands within"):
             wrong.tensors()
 
 
