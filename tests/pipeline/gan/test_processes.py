@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 
 from atlas.errors import InputError
 from atlas.preset import TrainSettings, override
+from atlas.stage import Stage
 from pipeline.gan.augment import AugmentSettings, RandomDraws, augment
 from pipeline.gan.networks import minibatch_std
 from pipeline.gan.processes import WHOLE, Processes, Share
+from pipeline.gan.stages import run_train_stage
 from pipeline.gan.stream import PhotographStream
 from pipeline.gan.training import train
 from pipeline.photos.dataset import open_dataset
@@ -155,15 +157,20 @@ def test_two_processes_train_to_the_weights_of_one(alone, tiny_dataset, tmp_path
     for a, b in zip(mine, theirs, strict=True):
         assert a == pytest.approx(b, rel=1e-6)
     assert done.stdout.count("kimg, ") == len(mine)  # one process speaks
-    # The run went on where the first checkpoint was, in another number of processes: the same.
-    again = tmp_path / "again"
-    half = torchrun(2, str(script), str(tiny_dataset), str(again), repr(override(SETTINGS, kimg=0.08)))
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_processes(alone, tiny_dataset, tmp_path):
+    script, out = tmp_path / "run.py", tmp_path / "out"
+    script.write_text(SCRIPT)
+    half = torchrun(2, str(script), str(tiny_dataset), str(out), repr(override(SETTINGS, kimg=0.08)))
     assert half.returncode == 0, half.stderr
-    train(tiny_dataset, again, SETTINGS, 3, log=lambda line: None)
-    assert farthest(state(again), state(alone)) < 1e-6
+    train(tiny_dataset, out, SETTINGS, 3, log=lambda line: None)
+    assert farthest(state(out), state(alone)) < 1e-9
 
 
-def test_the_command_under_torchrun(tiny_dataset, tmp_path):
+@pytest.mark.slow
+def test_the_command_under_torchrun_killed_and_told_what_it_knows(tiny_dataset, tmp_path):
     out = tmp_path / "out"
     options = ["--data", str(tiny_dataset), "--out", str(out), "--batch", "8", "--channel-base", "64"]
     options += ["--channel-max", "8", "--latent", "8", "--snapshot-kimg", "0.04", "--kimg", "0.08"]
@@ -178,3 +185,33 @@ def test_the_command_under_torchrun(tiny_dataset, tmp_path):
     refused = torchrun(2, "-m", "atlas", "train", *options, "--batch", "4", "--start-over")
     assert refused.returncode != 0
     assert "train.batch must be a multiple of 8 for 2 processes" in refused.stderr
+
+
+def test_only_one_process_keeps_the_record(tmp_path):
+    """Of two, process 0 decides whether there is work, and the other works when it does."""
+    source, result = tmp_path / "in.txt", tmp_path / "out.txt"
+    source.write_text("input")
+    stage = Stage("train", 1, tmp_path / "stage.json", {"text": source}, {"kimg": 1}, {"result": result})
+    told, worked = [], []
+
+    class Linked(Processes):
+        """A process whose messages are held here in place of a network."""
+
+        def tell(self, number: int = 0) -> int:
+            if self.rank > 0:
+                return told.pop(0)
+            told.append(number)
+            return number
+
+    def run(rank, start_over):
+        def work(resume):
+            worked.append((rank, resume))
+            result.write_text("done")
+
+        run_train_stage(stage, work, Linked(rank, 2), start_over=start_over, log=lambda line: None)
+
+    for start_over in (False, False, True):
+        for rank in range(2):
+            run(rank, start_over)
+        assert told == []
+    assert worked == [(0, False), (1, False), (0, False), (1, False)]  # the second time there was nothing to do

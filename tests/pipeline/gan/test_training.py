@@ -28,24 +28,62 @@ SETTINGS = TrainSettings(
 ITERATIONS, PER_SNAPSHOT = 30, 10
 RUN = """
 import sys
-import time
 from pathlib import Path
 from atlas.preset import TrainSettings
 from pipeline.gan.training import train
-train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3, resume=True)
+train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3)
+"""
+# Imports once, then forks a fresh process for each training: importing PyTorch takes longer than these trainings.
+FORKS = """
+import json, os, sys, traceback
+from pathlib import Path
+from atlas.preset import TrainSettings
+from pipeline.gan.training import train
+
+def say(line):
+    print(line, flush=True)
+
+for line in sys.stdin:
+    call = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.environ["ATLAS_FAULT"] = call["fault"]
+        os.dup2(os.open(call["news"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+        try:
+            train(Path(call["dataset"]), Path(call["out"]), eval(call["settings"]), 3, log=say)
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+            sys.stdout.flush()
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def launch(dataset: Path, out: Path, settings: TrainSettings, fault: str = "") -> subprocess.Popen:
-    environment = {**os.environ, "ATLAS_FAULT": fault, "OMP_NUM_THREADS": "1"}
+def launch(dataset: Path, out: Path, settings: TrainSettings) -> subprocess.Popen:
     command = [sys.executable, "-c", RUN, str(dataset), str(out), repr(settings)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def start(dataset: Path, out: Path, settings: TrainSettings, fault: str = "") -> subprocess.CompletedProcess:
-    process = launch(dataset, out, settings, fault)
-    stdout, stderr = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Train in a process of its own, which a fault may kill; give its exit code and what it said."""
+    news = tmp_path_factory.mktemp("news") / "news.txt"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    forks = subprocess.Popen([sys.executable, "-c", FORKS], env=environment, **pipes)
+
+    def start(dataset: Path, out: Path, settings: TrainSettings, fault: str = "") -> tuple[int, str]:
+        call = {"dataset": str(dataset), "out": str(out), "settings": repr(settings), "fault": fault, "news": str(news)}
+        forks.stdin.write(json.dumps(call) + "\n")
+        forks.stdin.flush()
+        return int(forks.stdout.readline()), news.read_text()
+
+    yield start
+    forks.stdin.close()
+    assert forks.wait(timeout=60) == 0
+    forks.stdout.close()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -53,11 +91,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tiny_dataset, tmp_path_factory):
+def unbroken(start, tiny_dataset, tmp_path_factory):
     """The files of a run that was never stopped."""
     out = tmp_path_factory.mktemp("unbroken")
-    finished = start(tiny_dataset, out, SETTINGS)
-    assert finished.returncode == 0, finished.stderr
+    code, news = start(tiny_dataset, out, SETTINGS)
+    assert code == 0, news
     files = contents(out)
     assert set(files) == {
         "training-state.safetensors",
@@ -84,30 +122,31 @@ LINEAGES = {
 
 
 @pytest.mark.parametrize("kills", LINEAGES.values(), ids=LINEAGES)
-def test_killed_again_and_again_it_ends_in_the_same_bytes(kills, unbroken, tiny_dataset, tmp_path):
+def test_killed_again_and_again_it_ends_in_the_same_bytes(kills, start, unbroken, tiny_dataset, tmp_path):
     for fault in kills:
         kept = (tmp_path / "training-state.safetensors").exists()
-        killed = start(tiny_dataset, tmp_path, SETTINGS, fault)
-        assert killed.returncode == -signal.SIGKILL, (fault, killed.stderr)
-        assert ("going on from" in killed.stdout) == kept
-    finished = start(tiny_dataset, tmp_path, SETTINGS)
-    assert finished.returncode == 0, (kills, finished.stderr)
+        code, news = start(tiny_dataset, tmp_path, SETTINGS, fault)
+        assert code == -signal.SIGKILL, (fault, news)
+        assert ("going on from" in news) == kept
+    code, news = start(tiny_dataset, tmp_path, SETTINGS)
+    assert code == 0, (kills, news)
     assert contents(tmp_path) == unbroken, kills
 
 
-def test_a_resumed_run_repeats_no_more_than_one_checkpoint_interval(tiny_dataset, tmp_path):
+def test_a_resumed_run_repeats_no_more_than_one_checkpoint_interval(start, tiny_dataset, tmp_path):
     start(tiny_dataset, tmp_path, SETTINGS, f"train.iteration:{PER_SNAPSHOT * 2 + 3}")
     # Killed in the third iteration after the second checkpoint: the last ten of thirty are left.
-    resumed = start(tiny_dataset, tmp_path, SETTINGS, f"train.iteration:{PER_SNAPSHOT + 1}")
-    assert resumed.returncode == 0
-    assert "going on from 0.1 kimg" in resumed.stdout
+    code, news = start(tiny_dataset, tmp_path, SETTINGS, f"train.iteration:{PER_SNAPSHOT + 1}")
+    assert code == 0, news
+    assert "going on from 0.1 kimg" in news
 
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments(unbroken, tiny_dataset, tmp_path):
     """By the clock, not at points in the code: while it starts, trains, writes, or between."""
     begun = time.monotonic()
-    assert start(tiny_dataset, tmp_path / "timed", SETTINGS).returncode == 0
+    timed = launch(tiny_dataset, tmp_path / "timed", SETTINGS)
+    assert timed.wait() == 0, timed.communicate()
     longest = time.monotonic() - begun
     kills, out, finished = 0, tmp_path / "0", 0
     while kills < 20:
@@ -124,8 +163,8 @@ def test_killed_at_twenty_random_moments(unbroken, tiny_dataset, tmp_path):
             out = tmp_path / str(finished)
         else:
             assert process.returncode == -signal.SIGKILL
-    done = start(tiny_dataset, out, SETTINGS)
-    assert done.returncode == 0, done.stderr
+    done = launch(tiny_dataset, out, SETTINGS)
+    assert done.wait() == 0, done.communicate()
     assert contents(out) == unbroken
 
 
