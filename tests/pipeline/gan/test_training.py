@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 from atlas.errors import InputError
 from atlas.preset import TrainSettings, override
 from pipeline.gan import Discriminator, checkpoint, load_discriminator, load_generator, training
+from pipeline.gan.augment import AugmentSettings
 from pipeline.gan.board import EVENTS
 from pipeline.gan.loss import Losses
+from pipeline.gan.notes import Notes
 from pipeline.gan.optimizer import Adam
 from pipeline.gan.state import DivergedError
 from pipeline.gan.training import train
@@ -295,6 +297,34 @@ def test_augmentation_can_be_switched_off(tiny_dataset, tmp_path):
     train(tiny_dataset, tmp_path, override(SETTINGS, augment="none"), 3, log=lambda line: None)
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert {line["p"] for line in lines} == {0.0}
+
+
+def test_p_follows_the_signs_of_logits_on_photographs(tiny_dataset, tmp_path, monkeypatch):
+    """r_t is their mean over four iterations, those of R1's pass too; p moves by its speed towards the target."""
+    seen = []
+    note = Notes.logits
+    monkeypatch.setattr(Notes, "logits", lambda notes, logits: (seen.append(logits.sign().mean()), note(notes, logits)))
+    settings = override(SETTINGS, config="auto", kimg=0.08, snapshot_kimg=0.016, p_max=5e-5, target=0.0)
+    train(tiny_dataset, tmp_path, settings, 3, log=lambda line: None)
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert len(seen) == 20 + 2  # R1 in the iterations 0 and 16
+    windows = [seen[:5], seen[5:9], seen[9:13], seen[13:17], seen[17:]]
+    p = 0.0
+    for line, window in zip(lines, windows, strict=True):
+        r_t = torch.stack(window).mean().item()
+        assert line["r_t"] == pytest.approx(r_t)
+        p = min(max(p + (r_t > 0) * 16 / 500_000 - (r_t < 0) * 16 / 500_000, 0.0), 5e-5)
+        assert line["p"] == pytest.approx(p)
+    assert {line["p"] for line in lines} != {0.0}
+
+
+def test_augmentation_can_be_fixed_and_its_groups_switched_off(tiny_dataset, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "augment", lambda x, p, strengths, *rest: (seen.append((p, strengths)), x)[1])
+    settings = override(SETTINGS, kimg=0.02, augment="fixed", p=0.3, geometry=False)
+    train(tiny_dataset, tmp_path, settings, 3, log=lambda line: None)
+    assert {p for p, _ in seen} == {0.3}
+    assert {strengths for _, strengths in seen} == {AugmentSettings.groups(geometry=False)}
 
 
 def test_regularisation_weighs_as_much_as_the_iterations_it_stands_for(tiny_dataset, tmp_path, monkeypatch):
