@@ -1,5 +1,6 @@
-"""`python -m atlas`: the command line, where no script directory is on the path."""
+"""``python -m atlas`` is ``atlas``; `torchrun … -m atlas train` starts it in several processes."""
 
 from atlas.cli import main
 
-main(prog_name="atlas")
+if __name__ == "__main__":
+    main(prog_name="atlas")

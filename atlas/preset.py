@@ -67,7 +67,12 @@ class DatasetSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """``[train]``: the StyleGAN2-ADA that is trained. 0 stands for "as the configuration has it"."""
+    """``[train]``: the StyleGAN2-ADA that is trained. 0 stands for "as the configuration has it".
+
+    ``init`` is a checkpoint to begin from, or the folder of an earlier training; of a relative path, looked up in the
+    folder given by ``--data``. ``augment = "fixed"`` keeps the probability at ``p``; "ada" steers it up to ``p_max``.
+    ``blit``, ``geometry`` and ``colour`` switch the augmentation's groups. Precision "fp64" is for checks.
+    """
 
     config: str = _choice("narrow", "auto", "paper256", "paper512", "stylegan2", "narrow")
     kimg: float = _limits(1000.0, 0.001, 1_000_000)
@@ -76,12 +81,17 @@ class TrainSettings:
     channel_max: int = _limits(0, 0, 4096)
     latent: int = _limits(0, 0, 4096)
     gamma: float = _limits(0.0, 0.0, 1e6)
-    augment: str = _choice("ada", "ada", "none")
+    augment: str = _choice("ada", "ada", "fixed", "none")
     target: float = _limits(0.6, 0.0, 1.0)
+    p: float = _limits(0.2, 0.0, 1.0)
     p_max: float = _limits(0.8, 0.0, 1.0)
+    blit: bool = True
+    geometry: bool = True
+    colour: bool = True
     mirror: bool = False
-    precision: str = _choice("fp32", "fp32", "bf16", "fp16")
+    precision: str = _choice("fp32", "fp32", "bf16", "fp16", "fp64")
     snapshot_kimg: float = _limits(200.0, 0.001, 1_000_000)
+    init: str = ""
 
 
 @dataclass(frozen=True)

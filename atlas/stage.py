@@ -56,7 +56,7 @@ class Stage:
     discard: Callable[[], None] | None = None
 
 
-def run_stage(stage: Stage, work: Work, *, force: bool = False, log: Log = print) -> bool:
+def run_stage(stage: Stage, work: Work, *, force: bool = False, keep: bool = False, log: Log = print) -> bool:
     """Run ``work`` unless the stage's record shows that its result is there already.
 
     Args:
@@ -64,13 +64,14 @@ def run_stage(stage: Stage, work: Work, *, force: bool = False, log: Log = print
         work: does the work; its argument says whether unfinished work of exactly this stage may be continued
             (True) or whatever lies in the output's place must be started over (False).
         force: run even if up to date.
+        keep: refuse to replace what an earlier run of other settings left; without it, it is replaced.
         log: takes one line of news.
 
     Returns:
         Whether the stage ran.
 
     Raises:
-        InputError: an input is missing.
+        InputError: an input is missing, or there is an earlier run to ``keep``.
     """
     for name, path in stage.inputs.items():
         if not path.exists():
@@ -84,12 +85,13 @@ def run_stage(stage: Stage, work: Work, *, force: bool = False, log: Log = print
     resume = _may_resume(stage, inputs, previous, force)
     marker = _marker(stage.record)
     if not resume:
-        marker.unlink(missing_ok=True)
-        stage.record.unlink(missing_ok=True)
+        if keep:
+            _refuse_to_replace(stage, inputs, previous)
+        forget(stage)
         if stage.discard:
             stage.discard()
     fault_point(f"{stage.name}.before-marker")
-    write_json(marker, {"lasting": _lasting_key(stage, inputs), "grows": {k: stage.settings[k] for k in stage.grows}})
+    write_json(marker, _begun(stage, inputs))
     stage.record.unlink(missing_ok=True)
     log(f"{stage.name}: {'going on' if resume else 'running'}")
     start = time.time()
@@ -99,6 +101,51 @@ def run_stage(stage: Stage, work: Work, *, force: bool = False, log: Log = print
     marker.unlink(missing_ok=True)
     log(f"{stage.name}: done in {time.time() - start:.1f} s")
     return True
+
+
+def forget(stage: Stage) -> None:
+    """Remove the record of a stage and the marker of unfinished work, so that it will start over."""
+    _marker(stage.record).unlink(missing_ok=True)
+    stage.record.unlink(missing_ok=True)
+
+
+def _begun(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "lasting": _lasting_key(stage, inputs),
+        "grows": {k: stage.settings[k] for k in stage.grows},
+        "version": stage.version,
+        "settings": dict(stage.settings),
+        "inputs": {name: {"sha256": print_["sha256"]} for name, print_ in inputs.items()},
+    }
+
+
+def _refuse_to_replace(stage: Stage, inputs: Mapping[str, Any], previous: dict[str, Any] | None) -> None:
+    """Raise InputError if results of an earlier run lie where this stage's would."""
+    if not any(path.exists() for path in stage.outputs.values()):
+        return
+    marker = _marker(stage.record)
+    earlier = read_json(marker) if marker.exists() else previous
+    raise InputError(
+        f"{stage.record.parent} holds an earlier run of {stage.name} ({_changes(stage, inputs, earlier or {})}), which "
+        "is kept: give another folder or the earlier settings, or say --start-over to lose it"
+    )
+
+
+def _changes(stage: Stage, inputs: Mapping[str, Any], earlier: Mapping[str, Any]) -> str:
+    """Say in what an earlier run differs from this one."""
+    if "settings" not in earlier:
+        return "its settings are not recorded"
+    was, now = earlier["settings"], stage.settings
+    usual = "as usual"  # a setting may be left out of the record where it has its default
+    changed = [
+        f"{k} was {was.get(k, usual)}, now {now.get(k, usual)}" for k in {**was, **now} if was.get(k) != now.get(k)
+    ]
+    read = earlier.get("inputs", {})
+    names = {**read, **inputs}
+    changed += [f"another {n}" for n in names if read.get(n, {}).get("sha256") != inputs.get(n, {}).get("sha256")]
+    if earlier.get("version") != stage.version:
+        changed.append("made by another version of this software")
+    return ", ".join(changed) or "begun again before it was done"
 
 
 def _marker(record: Path) -> Path:

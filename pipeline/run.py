@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from atlas.errors import InputError
-from atlas.preset import ENCODERS, Preset
+from atlas.preset import ENCODERS, Preset, override
 from atlas.progress import Progress
 from atlas.stage import Log, Stage, Work, run_stage
 from atlas.stages import pack_stage, site_stage
@@ -145,6 +145,8 @@ class Chain:
 
     def _train(self, progress: Progress) -> tuple[Stage, Work]:
         settings, folder = self.preset.train, self.folder
+        if settings.init and self.data is not None:
+            settings = override(settings, init=str(self.data / settings.init))
         return train_stage(folder.dataset, settings, self.preset.seed, self.device, folder.train, self.log, progress)
 
     def _encoder(self, method: str, progress: Progress) -> tuple[Stage, Work]:

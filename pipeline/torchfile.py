@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: not there, not such a file, or it holds anything but data (nothing is executed).
     """
+    _refuse_compressed(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             found = torch.load(path, map_location="cpu", weights_only=True)
@@ -42,3 +44,14 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path} must hold a dictionary of named parts, got {type(found).__name__}")
     return found
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Refuse a zip that says it holds more than its own length; torch.save compresses nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return  # not a zip: the older format, or for the loader to refuse
+    if held > path.stat().st_size:
+        raise InputError(f"{path} is compressed or claims more than it holds, which no file of torch.save does")

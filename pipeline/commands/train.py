@@ -8,9 +8,8 @@ import click
 
 from atlas.commands.settings import device_option, seed_option, settings_options
 from atlas.commands.terminal import progress_bar, say
-from atlas.preset import TrainSettings
-from atlas.stage import run_stage
-from pipeline.gan.stages import train_stage
+from atlas.preset import TrainSettings, override
+from pipeline.gan.stages import run_train_stage, train_stage
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _folder = click.Path(file_okay=False, path_type=Path)
@@ -28,25 +27,50 @@ _folder = click.Path(file_okay=False, path_type=Path)
     channel_max="… but no more than this.",
     latent="Size of z and w.",
     gamma="Weight of R1.",
-    augment="Adaptive discriminator augmentation.",
+    augment="Augmentation of what the discriminator sees: adaptive, at a fixed probability, or none.",
     target="What ADA steers the discriminator's confidence to.",
+    p="Probability of the fixed augmentation.",
     p_max="Limit of ADA's probability.",
+    blit="Augment by flips, quarter turns and shifts.",
+    geometry="Augment by scale, rotation and stretch.",
+    colour="Augment by colour.",
     mirror="Count mirrored photographs as further ones.",
-    precision="fp16 on a GPU only.",
+    precision="fp16 on a GPU only; fp64 is for checks.",
     snapshot_kimg="Checkpoint every so many thousand images.",
 )
+@click.option(
+    "--init-from",
+    type=click.Path(exists=True, path_type=Path),
+    help="Begin from the networks of a checkpoint (.safetensors, .pkl, .pt) or of another run's folder.",
+)
+@click.option("--start-over", is_flag=True, help="Lose what an earlier run left in the folder.")
 @seed_option
 @device_option
-def train(data: Path, out: Path, settings: TrainSettings, seed: int, device: str) -> None:
+def train(
+    data: Path,
+    out: Path,
+    settings: TrainSettings,
+    init_from: Path | None,
+    start_over: bool,
+    seed: int,
+    device: str,
+) -> None:
     """Train StyleGAN2-ADA on a dataset; goes on where it stopped.
 
     Started again with the same options, a run that was stopped in whatever way goes on from its last checkpoint, and
-    a finished one is left alone; with a larger --kimg it trains on. Other options start it over.
+    a finished one is left alone; with a larger --kimg it trains on. A folder that holds a run of other options is
+    left alone too, unless --start-over is given.
+
+    torchrun trains in several processes, on a GPU each or on one machine's CPUs; they end in the weights of one.
 
     \b
     Example:
         atlas train --data dataset.zip --out train --config narrow --kimg 100 --snapshot-kimg 10
+        torchrun --nproc-per-node 4 -m atlas train --data dataset.zip --out train --device cuda --config auto
     """
-    with progress_bar("train") as progress:
-        stage, work = train_stage(data, settings, seed, device, out, say, progress)
-        run_stage(stage, work, log=say)
+    from pipeline.gan.processes import join_processes
+
+    settings = override(settings, init=None if init_from is None else str(init_from))
+    with progress_bar("train") as progress, join_processes(device) as processes:
+        stage, work = train_stage(data, settings, seed, device, out, say, progress, processes)
+        run_train_stage(stage, work, processes, start_over=start_over, log=say)

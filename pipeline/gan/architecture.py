@@ -28,6 +28,9 @@ def channel_widths(img_resolution: int, channel_base: int, channel_max: int) -> 
     return tuple(min(channel_base // r, channel_max) for r in resolutions(img_resolution))
 
 
+_MAY_BE_ZERO = {"c_dim", "cmap_dim", "mapping_layers", "mbstd_channels"}
+
+
 @dataclass(frozen=True)
 class _Architecture:
     def to_json(self) -> str:
@@ -46,6 +49,23 @@ class _Architecture:
             return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
         except (TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{file}: the architecture in its metadata cannot be read ({error})") from error
+
+    def check(self, file: str) -> Self:
+        """Return itself if the numbers make a network.
+
+        Raises:
+            InputError: one is out of range; the message names it.
+        """
+        for name, value in dataclasses.asdict(self).items():
+            least = 0 if name in _MAY_BE_ZERO else 1
+            numbers = value if isinstance(value, tuple) else (value,)
+            if name == "conv_clamp":
+                sound = value is None or (isinstance(value, int | float) and value > 0)
+            else:
+                sound = all(isinstance(n, int) and n >= least for n in numbers)
+            if not sound:
+                raise InputError(f"{file} describes no network: its {name} is {value}")
+        return self
 
     def differences(self, other: Self) -> str:
         """Return where two architectures differ, in words; empty when the same."""
@@ -164,8 +184,8 @@ def _resolutions_found(shapes: Shapes, pattern: str, wanted: str, file: str, fir
 
 def _shape(shapes: Shapes, name: str, rank: int, file: str) -> tuple[int, ...]:
     shape = tuple(shapes.get(name, ()))
-    if len(shape) != rank:
+    if len(shape) != rank or 0 in shape:
         raise InputError(
-            f"{file}: tensor {name} must have {rank} axes, got {list(shape) if shape else 'no such tensor'}"
+            f"{file}: tensor {name} must have {rank} axes, none empty, got {list(shape) if shape else 'no such tensor'}"
         )
     return shape

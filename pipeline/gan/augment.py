@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.gan.ops import downsample2d, setup_filter, upsample2d
+from pipeline.gan.processes import WHOLE, Share
 
 # Low-pass decomposition filter of the sym6 wavelet (least asymmetric Daubechies, 6 vanishing moments).
 SYM6 = (
@@ -104,14 +105,15 @@ class RandomDraws:
         return self.uniform(op, n, 1) < probability
 
 
-def augment(images: Tensor, p: float, settings: AugmentSettings, draws: Draws) -> Tensor:
+def augment(images: Tensor, p: float, settings: AugmentSettings, draws: Draws, share: Share = WHOLE) -> Tensor:
     """Augment each sample by chance of its own.
 
     Args:
         images: [N, 3, H, W], black −1, white 1 (values beyond are fine).
         p: probability of each operation, [0, 1]; 0 gives the images back.
         settings: multipliers and strengths.
-        draws: where chance comes from.
+        draws: where chance comes from, that of the whole batch.
+        share: which rows of a whole batch the images are.
 
     Returns:
         [N, 3, H, W].
@@ -119,9 +121,9 @@ def augment(images: Tensor, p: float, settings: AugmentSettings, draws: Draws) -
     if p == 0:
         return images
     n, _, height, width = images.shape
-    moved = geometry_matrices(n, width, height, p, settings, draws)
-    coloured = colour_matrices(n, p, settings, draws)
-    return apply_colour(apply_geometry(images, moved), coloured)
+    moved = geometry_matrices(n * share.count, width, height, p, settings, draws)
+    coloured = colour_matrices(n * share.count, p, settings, draws)
+    return apply_colour(apply_geometry(images, share.of(moved), moved), share.of(coloured))
 
 
 def geometry_matrices(n: int, width: int, height: int, p: float, s: AugmentSettings, draws: Draws) -> Tensor:
@@ -183,15 +185,25 @@ def colour_matrices(n: int, p: float, s: AugmentSettings, draws: Draws) -> Tenso
     return _product(steps[::-1], n, 4)  # the first operation is applied first: it stands on the right
 
 
-def apply_geometry(images: Tensor, matrices: Tensor) -> Tensor:
-    """Resample [N, C, H, W] by one matrix [N, 3, 3] each; samples whose matrix is the identity are left alone."""
-    still = (matrices == torch.eye(3, device=matrices.device)).flatten(1).all(dim=1)
-    moved = (~still).nonzero().flatten().to(images.device)
+def apply_geometry(images: Tensor, matrices: Tensor, batch: Tensor | None = None) -> Tensor:
+    """Resample [N, C, H, W] by one matrix [N, 3, 3] each; samples whose matrix is the identity are left alone.
+
+    ``batch`` are the matrices of the whole batch that the images are a share of: the farthest of its samples decides
+    how far all are padded, and that shows, a little, where a filter reaches beyond the padding.
+    """
+    batch = matrices if batch is None else batch
+    moved = _moved(matrices).nonzero().flatten().to(images.device)
     if len(moved) == 0:
         return images
+    margins = _margins(batch[_moved(batch)].to(images.device), images.shape[3], images.shape[2])
     if len(moved) == len(images):
-        return _resample(images, matrices.to(images.device))
-    return images.index_copy(0, moved, _resample(images[moved], matrices.to(images.device)[moved]))
+        return _resample(images, matrices.to(images.device), margins)
+    return images.index_copy(0, moved, _resample(images[moved], matrices.to(images.device)[moved], margins))
+
+
+def _moved(matrices: Tensor) -> Tensor:
+    """Return which matrices are not the identity, [N] bool."""
+    return (matrices != torch.eye(3, device=matrices.device)).flatten(1).any(dim=1)
 
 
 def apply_colour(images: Tensor, matrices: Tensor) -> Tensor:
@@ -201,9 +213,10 @@ def apply_colour(images: Tensor, matrices: Tensor) -> Tensor:
     return torch.baddbmm(matrices[:, :3, 3:], matrices[:, :3, :3], pixels).view_as(images)
 
 
-def _resample(images: Tensor, matrix: Tensor) -> Tensor:
+def _resample(images: Tensor, matrix: Tensor, margins: tuple[int, int, int, int]) -> Tensor:
     n, channels, height, width = images.shape
-    left, right, top, bottom = _margins(matrix, width, height)
+    left, right, top, bottom = margins
+    matrix = matrix.to(torch.promote_types(matrix.dtype, images.dtype))
     images = _along_axes(images, _enlarging(height, top, bottom), _enlarging(width, left, right))
     matrix = _shift2d(_row(matrix, (left - right) / 2, (top - bottom) / 2)) @ matrix
     # At twice the resolution: coordinates double, and the upsampling filter delays by half a pixel.

@@ -1,104 +1,166 @@
-"""Networks as files: safetensors by the official tensor names, the architecture as JSON in the metadata.
+"""Networks as files: read from every format there is, written as safetensors or rosinality's ``.pt``.
 
-Other formats join in `_READERS`: each reader turns a file into a `Checkpoint`, named tensors and an optional
-description, and everything after that (inference, checks, errors) is shared.
+Ours is safetensors by the official tensor names, the architecture as JSON in the metadata. Whatever the format, the
+architecture is inferred from the tensors' shapes, held against what the file says of itself, and every tensor must
+have its place.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import io
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from atlas.errors import InputError
-from atlas.files import atomic_path
+from atlas.files import atomic_path, write_bytes
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture
+from pipeline.gan.formats import ARCHITECTURE_KEY, Architecture, Checkpoint, open_checkpoint
 from pipeline.gan.networks import (
     RESAMPLE_TAPS,
     Discriminator,
     DiscriminatorBlock,
     Generator,
+    MappingNetwork,
     SynthesisBlock,
 )
 from pipeline.gan.ops import setup_filter
+from pipeline.gan.rosinality import rosinality_state
 
-ARCHITECTURE_KEY = "architecture"
 REDUCED_RESOLUTIONS = 4  # as in the official networks, so many of the highest resolutions leave float32
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
+MEAN_SAMPLES = 10_000  # latents whose w are averaged where a file has no mean w
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A network as read from a file: tensors by official names, and its architecture in JSON where the file has it."""
-
-    tensors: Mapping[str, Tensor]
-    architecture: str | None = None
+Network = Generator | Discriminator
 
 
 def load_generator(path: str | Path, device: str = "cpu", precision: str = "fp32") -> Generator:
-    """Load a generator for use: evaluation mode, no gradients.
+    """Load a generator for use: evaluation mode, no gradients. No code in the file is ever run.
 
     Args:
-        path: a ``.safetensors`` file; bare official tensor names are enough.
+        path: a ``.safetensors`` file (bare official tensor names are enough), NVIDIA's ``.pkl`` of
+            stylegan2-ada-pytorch (its G_ema), or a ``.pt`` of rosinality's stylegan2-pytorch (its g_ema), e4e, pSp
+            or ReStyle (their decoder). A ``.pt`` without a mean latent gets one from 10,000 seeded latents.
         device: where it shall run, such as "cpu" or "cuda".
         precision: of the synthesis network: "fp32", "bf16" (where the hardware has it, see `set_precision`) or
-            "fp16" (GPU only). Mapping stays float32.
+            "fp16" (GPU only), where mapping stays float32; "fp64" is for checks, and the whole network's.
 
     Raises:
         InputError: not readable, not a generator, a tensor missing, unexpected or of another shape (all are listed),
-            the file's description contradicts its tensors, or the device or precision does not exist.
+            the file's description contradicts its tensors, it holds more than data, or the device or precision does
+            not exist.
     """
-    path = Path(path)
     check_device(device, precision)
-    found = _read(path)
-    shapes = {name: tuple(t.shape) for name, t in found.tensors.items()}
-    arch = GeneratorArchitecture.infer(shapes, path.name)
-    if found.architecture is not None:
-        arch = _agreed(GeneratorArchitecture.from_json(found.architecture, path.name), arch, path, ("conv_clamp",))
-    G = Generator(arch)
-    _fill(G, found.tensors, path)
-    set_precision(G, precision, device)
-    return G.eval().requires_grad_(False).to(device)
+    network, _ = read_network(Path(path), "generator")
+    assert isinstance(network, Generator)
+    set_precision(network, precision, device)
+    return network.to(device)
 
 
 def load_discriminator(path: str | Path, device: str = "cpu", precision: str = "fp32") -> Discriminator:
-    """Load a discriminator for use: evaluation mode, no gradients. Errors as in `load_generator`."""
-    path = Path(path)
+    """Load a discriminator for use: evaluation mode, no gradients.
+
+    From a ``.pkl`` its D is read, from rosinality's ``.pt`` its d. Arguments and errors as in `load_generator`.
+    """
     check_device(device, precision)
-    found = _read(path)
+    network, _ = read_network(Path(path), "discriminator")
+    assert isinstance(network, Discriminator)
+    set_precision(network, precision, device)
+    return network.to(device)
+
+
+def read_network(path: Path, kind: str | None = None) -> tuple[Network, tuple[str, ...]]:
+    """Read one network as float32 on the CPU, in evaluation mode, without gradients.
+
+    Args:
+        path: see `load_generator`.
+        kind: "generator" or "discriminator"; None for the generator, or else for what there is.
+
+    Returns:
+        The network, and what a user should know of how it was read, a sentence each.
+
+    Raises:
+        InputError: see `load_generator`.
+    """
+    networks = open_checkpoint(path)
+    kind = kind or next(iter(networks), "generator")
+    if kind not in networks:
+        there = f"it holds a {' and a '.join(networks)}" if networks else "it holds none that is known"
+        raise InputError(f"{path} does not hold the network that was asked for, a {kind}: {there}")
+    found = networks[kind]()
+    if sum(t.numel() * t.element_size() for t in found.tensors.values()) > path.stat().st_size:
+        raise InputError(f"{path} claims more numbers than it holds, and is not read")
     shapes = {name: tuple(t.shape) for name, t in found.tensors.items()}
-    arch = DiscriminatorArchitecture.infer(shapes, path.name)
-    if found.architecture is not None:
-        told = DiscriminatorArchitecture.from_json(found.architecture, path.name)
-        arch = _agreed(told, arch, path, ("conv_clamp", "mbstd_group"))
-    D = Discriminator(arch)
-    _fill(D, found.tensors, path)
-    set_precision(D, precision, device)
-    return D.eval().requires_grad_(False).to(device)
+    architecture: Architecture
+    if kind == "generator":
+        inferred = GeneratorArchitecture.infer(shapes, path.name)
+        architecture = _agreed(found.architecture, inferred, path, ("conv_clamp",))
+    else:
+        judge = DiscriminatorArchitecture.infer(shapes, path.name)
+        architecture = _agreed(found.architecture, judge, path, ("conv_clamp", "mbstd_group"))
+    architecture.check(str(path))
+    with torch.device("meta"):
+        outline = _network(architecture)
+    _check_fit(outline, found, path)  # before any memory is taken for the network
+    with torch.random.fork_rng(devices=[]):  # the weights that it is made with are not kept
+        network = _network(architecture).eval().requires_grad_(False)
+    network.load_state_dict(network.state_dict() | {name: t.float() for name, t in found.tensors.items()})
+    notes = []
+    if isinstance(network, Generator) and "w_avg" in found.absent:
+        network.mapping.w_avg.copy_(_mean_w(network.mapping))
+        notes.append(f"it has no mean w: estimated from {MEAN_SAMPLES:,} seeded latents")
+    return network, tuple(notes)
 
 
-def save_network(network: Generator | Discriminator, path: str | Path) -> None:
-    """Write a network's tensors as safetensors with its architecture in the metadata, whole or not at all."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+def save_network(network: Network, path: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write a network's tensors as safetensors with its architecture in the metadata, whole or not at all.
+
+    Args:
+        network: a generator or discriminator.
+        path: of the file.
+        dtype: of the tensors in the file; None leaves them as they are.
+
+    Raises:
+        InputError: a number is too large for float16.
+    """
+    tensors = {name: t.detach().cpu().to(dtype or t.dtype).contiguous() for name, t in network.state_dict().items()}
+    large = [name for name, t in tensors.items() if t.dtype == torch.float16 and not t.isfinite().all()]
+    if large:
+        raise InputError(f"float16 cannot hold the numbers of {', '.join(large)}: write float32")
     with atomic_path(Path(path)) as temporary:
         save_file(tensors, temporary, metadata={ARCHITECTURE_KEY: network.architecture.to_json()})
 
 
-def set_precision(network: Generator | Discriminator, precision: str, device: str = "cpu") -> None:
+def save_rosinality(network: Network, path: str | Path) -> None:
+    """Write a network as rosinality's ``.pt``, whole or not at all: ``g_ema`` and ``latent_avg``, or ``d``.
+
+    Raises:
+        InputError: that format has no place for such a network.
+    """
+    state = rosinality_state(network)
+    if isinstance(network, Generator):
+        content = {"g_ema": state, "latent_avg": network.mapping.w_avg.detach().cpu().float()}
+    else:
+        content = {"d": state}
+    buffer = io.BytesIO()  # given a path, torch.save would write its name into the file
+    torch.save(content, buffer)
+    write_bytes(Path(path), buffer.getvalue())
+
+
+def set_precision(network: Network, precision: str, device: str = "cpu") -> None:
     """Let the blocks of the highest resolutions compute in another precision; weights stay as they are.
 
     A processor without bfloat16 instructions would emulate them at a tenth of the speed: there "bf16" computes in
-    float32, which is faster and more exact.
+    float32, which is faster and more exact. "fp64", for checks, makes the whole network float64.
     """
     if precision == "bf16" and not bf16_is_native(device):
         precision = "fp32"
+    if precision == "fp64":
+        network.double()
     for block in network.modules():
         if isinstance(block, SynthesisBlock | DiscriminatorBlock):
             reduced = block.resolution > network.img_resolution >> REDUCED_RESOLUTIONS
@@ -129,57 +191,40 @@ def check_device(device: str, precision: str = "fp32") -> None:
         raise InputError("precision fp16 needs a GPU, got device cpu: use fp32 or bf16 here")
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return a safetensors file's tensors and metadata.
-
-    Raises:
-        InputError: the file is not there or not whole.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise InputError(f"no checkpoint at {path}") from error
-    except SafetensorError as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error}): copy or make it again") from error
-
-
-def _read_safetensors_checkpoint(path: Path) -> Checkpoint:
-    tensors, metadata = read_safetensors(path)
-    return Checkpoint(tensors, metadata.get(ARCHITECTURE_KEY))
-
-
-_READERS: dict[str, Callable[[Path], Checkpoint]] = {".safetensors": _read_safetensors_checkpoint}
-
-
-def _read(path: Path) -> Checkpoint:
-    if path.suffix not in _READERS:
-        raise InputError(f"{path} is not a checkpoint that can be read: its name must end in {', '.join(_READERS)}")
-    return _READERS[path.suffix](path)
-
-
 A = TypeVar("A", GeneratorArchitecture, DiscriminatorArchitecture)
 
 
-def _agreed(told: A, inferred: A, path: Path, untold: tuple[str, ...]) -> A:
+def _agreed(told: Architecture | None, inferred: A, path: Path, untold: tuple[str, ...]) -> A:
     """Return what the file says of itself, if its tensors say the same; ``untold`` leaves no trace in tensors."""
+    if told is None:
+        return inferred
+    assert isinstance(told, type(inferred))
     inferred = dataclasses.replace(inferred, **{name: getattr(told, name) for name in untold})
     if told != inferred:
-        raise InputError(f"{path}: its metadata contradict its tensors: {told.differences(inferred)}")
+        raise InputError(f"{path}: its description contradicts its tensors: {told.differences(inferred)}")
     return told
 
 
-def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy tensors into a network; every name and shape must match.
+def _network(architecture: Architecture) -> Network:
+    return (Generator if isinstance(architecture, GeneratorArchitecture) else Discriminator)(architecture)
+
+
+def _check_fit(network: nn.Module, found: Checkpoint, path: Path) -> None:
+    """Hold a checkpoint against a network; every name and shape must match.
 
     Raises:
-        InputError: lists all that is missing, unexpected or of another shape.
+        InputError: lists all that is missing, unexpected or of another shape, by the file's own names.
     """
-    own = network.state_dict()
-    faults = [f"{name} is missing" for name in own if name not in tensors]
-    faults += [f"{name} is unexpected" for name in tensors if name not in own]
+    own, tensors, called = network.state_dict(), found.tensors, found.names
+    faults = list(found.faults)
     faults += [
-        f"{name} must be {list(own[name].shape)}, got {list(t.shape)}"
+        f"{called.get(name, name)} is missing"
+        for name in own
+        if name not in tensors and not name.endswith(found.absent)
+    ]
+    faults += [f"{name[:80]} is unexpected" for name in tensors if name not in own]
+    faults += [
+        f"{called.get(name, name)} must be {list(own[name].shape)}, got {list(t.shape)}"
         for name, t in tensors.items()
         if name in own and own[name].shape != t.shape
     ]
@@ -191,4 +236,9 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None
     ]
     if faults:
         raise InputError(f"{path} does not fit its network: {'; '.join(faults)}")
-    network.load_state_dict({name: t.float() for name, t in tensors.items()})
+
+
+def _mean_w(mapping: MappingNetwork) -> Tensor:
+    """Return the mean w of seeded latents, [w_dim]."""
+    z = torch.randn(MEAN_SAMPLES, mapping.z_dim, generator=torch.Generator().manual_seed(0))
+    return mapping(z)[:, 0].mean(dim=0)

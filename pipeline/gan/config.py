@@ -6,6 +6,7 @@ does, so that nothing about a run stays implicit. This module imports no PyTorch
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -41,15 +42,18 @@ class TrainConfig:
         style_mixing: probability that a batch is rendered from two latents.
         ema_kimg: half-life of the averaged generator.
         ema_rampup: the half-life is at most this share of the training so far; 0 for no limit.
-        augment: "ada" or "none".
+        augment: "ada", "fixed" or "none".
         ada_target: what the share of confident judgements is steered to.
         ada_interval: p is adjusted every so many iterations.
         ada_kimg: p needs at least this to go from 0 to 1.
         p_max: p never exceeds it.
         mirror: mirrored photographs count as further photographs.
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "bf16", "fp16", or "fp64" for checks.
         snapshot_kimg: a checkpoint and a grid of samples every so often.
         tick_kimg: a line of statistics every so often.
+        p: the probability of the augmentation where it is "fixed".
+        blit, geometry, colour: which groups of the augmentation are used.
+        init: fingerprint of the networks that training begins from; empty for random ones.
     """
 
     resolution: int
@@ -81,6 +85,11 @@ class TrainConfig:
     style_mixing: float = 0.9
     beta2: float = 0.99
     adam_epsilon: float = 1e-8
+    p: float = 0.0
+    blit: bool = True
+    geometry: bool = True
+    colour: bool = True
+    init: str = ""
 
     def __post_init__(self) -> None:
         if self.resolution < 8 or self.resolution & (self.resolution - 1):
@@ -204,4 +213,73 @@ def resolve(settings: TrainSettings, resolution: int) -> TrainConfig:
         p_max=settings.p_max,
         mirror=settings.mirror,
         precision=settings.precision,
+        p=settings.p if settings.augment == "fixed" else 0.0,
+        blit=settings.blit,
+        geometry=settings.geometry,
+        colour=settings.colour,
     )
+
+
+def transferred(
+    config: TrainConfig,
+    settings: TrainSettings,
+    generator: GeneratorArchitecture,
+    discriminator: DiscriminatorArchitecture | None,
+    init: str,
+    file: str,
+) -> TrainConfig:
+    """Let training begin from networks that there are: it takes over their widths, latent and depth.
+
+    As in the official program, ADA may then move five times as fast (``ada_kimg`` is at most 100), and the averaged
+    generator follows slowly from the start (``ema_rampup`` 0).
+
+    Args:
+        config: as resolved for random networks.
+        settings: the preset's ``[train]``; a width or latent that is given there must be the networks'.
+        generator, discriminator: the networks' architectures; None where there is no discriminator.
+        init: fingerprint of the networks.
+        file: where they come from, for errors.
+
+    Raises:
+        InputError: networks of another resolution, with a condition, or otherwise not of the kind trained here.
+    """
+    faults = []
+    if generator.img_resolution != config.resolution:
+        faults.append(f"it makes images of {generator.img_resolution} px, the dataset has {config.resolution} px")
+    if generator.c_dim:
+        faults.append(f"it has a condition of {generator.c_dim} numbers, training has none")
+    if generator.img_channels != 3:
+        faults.append(f"it makes images of {generator.img_channels} channels, the dataset has 3")
+    if generator.z_dim != generator.w_dim:
+        faults.append(f"its z has {generator.z_dim} numbers and its w {generator.w_dim}, they must be as many")
+    base, most = generator.channels[-1] * generator.img_resolution, max(generator.channels)
+    if channel_widths(generator.img_resolution, base, most) != generator.channels:
+        faults.append(f"its widths {list(generator.channels)} follow no --channel-base and --channel-max")
+    for name, asked, there in (
+        ("channel_base", settings.channel_base, base),
+        ("channel_max", settings.channel_max, most),
+        ("latent", settings.latent, generator.z_dim),
+    ):
+        if asked not in (0, there):
+            faults.append(f"its {name} is {there}, {asked} is asked for")
+    if faults:
+        raise InputError(f"training cannot begin from {file}: {'; '.join(faults)}")
+    config = dataclasses.replace(
+        config,
+        channel_base=base,
+        channel_max=most,
+        latent=generator.z_dim,
+        mapping_layers=generator.mapping_layers,
+        ada_kimg=min(config.ada_kimg, 100.0),
+        ema_rampup=0.0,
+        init=init,
+    )
+    if discriminator is not None:
+        wanted = dataclasses.replace(
+            config.discriminator(), conv_clamp=discriminator.conv_clamp, mbstd_group=discriminator.mbstd_group
+        )
+        if wanted != discriminator:
+            raise InputError(
+                f"the discriminator in {file} does not match its generator: {discriminator.differences(wanted)}"
+            )
+    return config

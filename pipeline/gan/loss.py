@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import functional_call
 
 from pipeline.gan.networks import Discriminator, Generator
+from pipeline.gan.processes import ALONE, WHOLE, Processes, Share
+
+NOISE = "noise_const"  # ending of the names of the synthesis network's noise maps
 
 
 def style_mix(ws: Tensor, others: Callable[[], Tensor], probability: float, rng: torch.Generator) -> Tensor:
@@ -49,7 +53,9 @@ def path_lengths(grads: Tensor) -> Tensor:
 
 @dataclass
 class Losses:
-    """The losses of one pair of networks.
+    """The losses of one pair of networks, on this process's share of each batch.
+
+    Latents, photographs and what is returned are the share's, N = batch / processes; chance is drawn for all.
 
     Attributes:
         G, D: in training mode.
@@ -59,6 +65,7 @@ class Losses:
         pl_weight, pl_decay, pl_shrink: see `TrainConfig`.
         style_mixing: probability of style mixing.
         noise_mode: of the synthesis network.
+        share, processes: which rows of a whole batch these are; by default there is one process.
         pl_mean: running mean of path lengths, a scalar, moved in place; part of the training state.
     """
 
@@ -72,13 +79,24 @@ class Losses:
     pl_shrink: int = 2
     style_mixing: float = 0.9
     noise_mode: str = "random"
+    share: Share = WHOLE
+    processes: Processes = ALONE
     pl_mean: Tensor = field(default_factory=lambda: torch.zeros([]))
 
     def render(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Map, mix styles and render: [N, z_dim] → images [N, 3, H, W], ws [N, L, D]. Moves w_avg."""
         ws = self.G.mapping(z, update_w_avg=True)
         ws = style_mix(ws, lambda: self.G.mapping(self.normal(z.shape)), self.style_mixing, self.rng)
-        return self.G.synthesis(ws, noise_mode=self.noise_mode, rng=self.rng), ws
+        return self.synthesise(ws), ws
+
+    def synthesise(self, ws: Tensor) -> Tensor:
+        """Render [N, L, D] → [N, 3, H, W]; random noise is drawn here, to be the same however a batch is shared."""
+        if self.noise_mode != "random":
+            return self.G.synthesis(ws, noise_mode=self.noise_mode)
+        sides = {name: b.shape[-1] for name, b in self.G.synthesis.named_buffers() if name.endswith(NOISE)}
+        maps = {name: self.normal(torch.Size([len(ws), 1, side, side])) for name, side in sides.items()}
+        images: Tensor = functional_call(self.G.synthesis, maps, (ws,), {"noise_mode": "const"})
+        return images
 
     def generator(self, z: Tensor) -> Tensor:
         """Return softplus(−D(G(z))), [N, 1]: small when the fakes pass for photographs."""
@@ -93,7 +111,7 @@ class Losses:
     def path_penalty(self, images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
         """Return pl_weight · (length − mean)², [N]; the mean takes part in the gradient, its update does not."""
         lengths = path_lengths(path_gradients(images, ws, noise))
-        mean = self.pl_mean.lerp(lengths.mean(), self.pl_decay)
+        mean = self.pl_mean.lerp(self.processes.mean(lengths.mean()), self.pl_decay)
         self.pl_mean.copy_(mean.detach())
         return (lengths - mean).square() * self.pl_weight
 
@@ -128,5 +146,6 @@ class Losses:
         return grads.square().sum(dim=[1, 2, 3]) * (self.gamma / 2), logits.detach()
 
     def normal(self, shape: torch.Size) -> Tensor:
-        """Draw unit normal numbers."""
-        return torch.randn(shape, generator=self.rng, device=self.rng.device)
+        """Draw unit normal numbers of a share's shape, [N, …], in the type of the generator's w."""
+        whole = torch.randn([shape[0] * self.share.count, *shape[1:]], generator=self.rng, device=self.rng.device)
+        return self.share.of(whole).to(self.G.mapping.w_avg.dtype)

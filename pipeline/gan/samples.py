@@ -31,8 +31,8 @@ def to_uint8(images: Tensor) -> np.ndarray:
 @torch.no_grad()
 def write_samples(G: Generator, latents: Tensor, paths: list[Path]) -> None:
     """Render the latents with the stored noise and write the grid to each path, whole or not at all."""
-    device = G.mapping.w_avg.device
-    rendered = [to_uint8(G.synthesis(G.mapping(z.to(device)), noise_mode="const")) for z in latents.split(BATCH)]
+    batches = latents.to(G.mapping.w_avg).split(BATCH)
+    rendered = [to_uint8(G.synthesis(G.mapping(z), noise_mode="const")) for z in batches]
     images = np.concatenate(rendered)
     count, height, width, _ = images.shape
     rows = round((count / 2) ** 0.5)

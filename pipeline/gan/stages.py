@@ -5,15 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atlas.preset import TrainSettings
 from atlas.progress import Progress, silent
-from atlas.stage import Log, Stage
-from pipeline.gan.config import resolve
+from atlas.stage import Log, Stage, forget, run_stage
+from pipeline.gan.config import TrainConfig
+from pipeline.gan.transfer import configure, initial_files
 from pipeline.photos.dataset import open_dataset
+
+if TYPE_CHECKING:
+    from pipeline.gan.processes import Processes
 
 NAME = "train"
 VERSION = 1
+# Settings that came after version 1: recorded only where they are not what was done before, so that runs of then go on.
+_LATER = ("p", "blit", "geometry", "colour", "init")
 
 
 def train_stage(
@@ -24,6 +31,7 @@ def train_stage(
     folder: Path,
     log: Log = print,
     progress: Progress = silent,
+    processes: Processes | None = None,
 ) -> tuple[Stage, Callable[[bool], None]]:
     """Return the stage that trains on ``dataset`` into ``folder``, and its work (`atlas.stage.run_stage`).
 
@@ -32,13 +40,13 @@ def train_stage(
     Raises:
         InputError: the dataset or a setting cannot be used.
     """
-    config = resolve(settings, open_dataset(dataset).size)
+    config, _ = configure(settings, open_dataset(dataset).size)
     stage = Stage(
         name=NAME,
         version=VERSION,
         record=folder / "stage.json",
-        inputs={"dataset": dataset},
-        settings={**dataclasses.asdict(config), "config": settings.config, "kimg": settings.kimg, "seed": seed},
+        inputs={"dataset": dataset, **initial_files(settings.init)},
+        settings={**_recorded(config), "config": settings.config, "kimg": settings.kimg, "seed": seed},
         outputs={
             "generator": folder / "generator.safetensors",
             "discriminator": folder / "discriminator.safetensors",
@@ -50,8 +58,53 @@ def train_stage(
     )
 
     def work(resume: bool) -> None:
+        from pipeline.gan.processes import ALONE
         from pipeline.gan.training import train  # here, so that planning a run imports no PyTorch
 
-        train(dataset, folder, settings, seed, device=device, resume=resume, log=log, progress=progress)
+        train(
+            dataset,
+            folder,
+            settings,
+            seed,
+            device=device,
+            resume=resume,
+            log=log,
+            progress=progress,
+            processes=processes or ALONE,
+        )
 
     return stage, work
+
+
+def run_train_stage(
+    stage: Stage, work: Callable[[bool], None], processes: Processes, *, start_over: bool = False, log: Log = print
+) -> None:
+    """Run the stage of `train_stage` on its own, in all processes of a training.
+
+    An earlier run of other settings in the folder is kept and the call refused, unless it shall start over. Process 0
+    decides and keeps the record; the others work when it does.
+
+    Raises:
+        InputError: the folder holds a run of other settings, or what `train` raises.
+    """
+    skip, begin, go_on = range(3)
+    if processes.rank > 0:
+        told = processes.tell()
+        if told != skip:
+            work(told == go_on)
+        return
+
+    def work_together(resume: bool) -> None:
+        processes.tell(go_on if resume else begin)
+        work(resume)
+
+    if start_over:
+        forget(stage)
+    if not run_stage(stage, work_together, keep=not start_over, log=log):
+        processes.tell(skip)
+
+
+def _recorded(config: TrainConfig) -> dict[str, object]:
+    usual = {field.name: field.default for field in dataclasses.fields(config)}
+    settings = dataclasses.asdict(config)
+    return {name: v for name, v in settings.items() if name not in _LATER or v != usual[name]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,18 @@ from atlas.errors import AtlasError, InputError
 from atlas.faults import fault_point
 from atlas.files import atomic_path
 from pipeline.gan.ada import AdaController
-from pipeline.gan.checkpoint import read_safetensors, set_precision
+from pipeline.gan.checkpoint import set_precision
 from pipeline.gan.config import TrainConfig
+from pipeline.gan.formats import read_safetensors
 from pipeline.gan.networks import Discriminator, Generator
 from pipeline.gan.optimizer import Adam
+from pipeline.gan.transfer import Beginning
 
 FORMAT = 1
 METADATA_KEY = "training"  # one key only: the order of several is not kept by safetensors
 STATISTICS = ("loss_generator", "loss_fakes", "loss_photographs", "r1", "path_length")
+# What settings that came after format 1 stand for where a file does not name them.
+_LATER = {field.name: field.default for field in fields(TrainConfig) if field.default is not MISSING}
 
 
 class DivergedError(AtlasError):
@@ -69,11 +73,17 @@ class TrainingState:
     stats_bytes: int = 0
 
     @classmethod
-    def new(cls, config: TrainConfig, seed: int, photographs: int, device: str) -> TrainingState:
-        """Return the state before the first iteration."""
+    def new(
+        cls, config: TrainConfig, seed: int, photographs: int, device: str, beginning: Beginning | None = None
+    ) -> TrainingState:
+        """Return the state before the first iteration, with random networks or those to begin from."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             G, D = Generator(config.generator()), Discriminator(config.discriminator())
+        if beginning is not None:
+            G.load_state_dict(beginning.G.state_dict())
+            if beginning.D is not None:
+                D.load_state_dict(beginning.D.state_dict())
         for network in (G, D):
             set_precision(network, config.precision, device)
             network.to(device)
@@ -87,8 +97,8 @@ class TrainingState:
             adam_generator=_adam(G, config.lr_generator, config.pl_interval, config),
             adam_discriminator=_adam(D, config.lr_discriminator, config.r1_interval, config),
             rng=torch.Generator(device).manual_seed(seed),
-            ada=AdaController(config.ada_target, config.ada_kimg, config.p_max),
-            pl_mean=torch.zeros([], device=device),
+            ada=AdaController(config.ada_target, config.ada_kimg, config.p_max, p=config.p),
+            pl_mean=torch.zeros([], device=device, dtype=G.mapping.w_avg.dtype),
             signs=torch.zeros(2, dtype=torch.float64, device=device),
             sums=torch.zeros(2, len(STATISTICS), dtype=torch.float64, device=device),
         )
@@ -154,7 +164,7 @@ class TrainingState:
 
     def _check_same_run(self, facts: Mapping[str, Any], path: Path) -> None:
         mine = {**asdict(self.config), "seed": self.seed, "photographs": self.photographs}
-        theirs = {**facts["config"], "seed": facts["seed"], "photographs": facts["photographs"]}
+        theirs = {**_LATER, **facts["config"], "seed": facts["seed"], "photographs": facts["photographs"]}
         changed = [f"{k} {theirs.get(k)} became {mine.get(k)}" for k in mine | theirs if theirs.get(k) != mine.get(k)]
         if changed:
             raise InputError(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.gan.processes import Share
 from pipeline.photos.dataset import Dataset
 
 MEMORY_SHARE = 0.5  # photographs are held in memory if they take no more than this share of what is free
@@ -42,9 +43,11 @@ class PhotographStream:
             chosen[i] = self._order[place]
         return chosen
 
-    def batch(self, position: int, count: int) -> Tensor:
-        """Return the photographs there, [count, 3, H, W] float32 in [−1, 1]."""
+    def batch(self, position: int, count: int, share: Share | None = None) -> Tensor:
+        """Return the photographs there, or a process's share of them: [count, 3, H, W] float32 in [−1, 1]."""
         indices = self.indices(position, count)
+        if share is not None:
+            indices = indices[share.of(torch.arange(count)).numpy()]
         mirrored = indices >= len(self.dataset.files)
         indices = indices % len(self.dataset.files)
         pixels = self.dataset.images(indices) if self._pixels is None else self._pixels[indices]

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from atlas.errors import InputError
-from atlas.stage import Stage, run_stage
+from atlas.stage import Stage, forget, run_stage
 
 
 class Counting:
@@ -27,9 +27,9 @@ class Counting:
         self.calls.append(resume)
         raise RuntimeError("killed")
 
-    def run(self, work=None, **changes):
+    def run(self, work=None, keep=False, **changes):
         stage = dataclasses.replace(self.stage, **changes)
-        return run_stage(stage, work or self.work, log=lambda line: None)
+        return run_stage(stage, work or self.work, keep=keep, log=lambda line: None)
 
 
 @pytest.fixture
@@ -119,6 +119,31 @@ def test_force_runs_and_starts_over(copy):
     copy.run()
     assert run_stage(copy.stage, copy.work, force=True, log=lambda line: None)
     assert copy.calls == [False, False]
+
+
+def test_an_earlier_run_is_kept_when_asked(copy):
+    assert copy.run(keep=True)
+    assert not copy.run(keep=True)
+    for changes, why in (
+        ({"settings": {"seed": 2, "kimg": 2, "new": 1}}, "seed was 1, now 2, new was as usual, now 1"),
+        ({"version": 2}, "made by another version"),
+    ):
+        with pytest.raises(InputError, match=f"holds an earlier run of copy .{why}.*--start-over"):
+            copy.run(keep=True, **changes)
+    with pytest.raises(RuntimeError, match="killed"):
+        copy.run(copy.broken, version=2)
+    with pytest.raises(InputError, match="made by another version"):
+        copy.run(keep=True)  # unfinished work is kept too
+    assert copy.run(keep=True, version=2)
+    copy.source.write_text("other")
+    with pytest.raises(InputError, match="another text"):
+        copy.run(keep=True, version=2)
+    forget(dataclasses.replace(copy.stage, version=2))
+    with pytest.raises(InputError, match="its settings are not recorded"):
+        copy.run(keep=True, version=2)
+    copy.result.unlink()
+    assert copy.run(keep=True, version=2)  # there is nothing to lose
+    assert copy.calls == [False, False, True, False]
 
 
 def test_the_record_explains_the_run_and_names_no_folder(copy, tmp_path):

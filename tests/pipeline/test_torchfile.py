@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,32 @@ def test_a_broken_file_is_one_clear_line(tmp_path: Path, content: bytes) -> None
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.pt"):
         read_torch_file(path)
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(100_000)}, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as saved, zipfile.ZipFile(tmp_path / "b.pt", "w") as packed:
+        for entry in saved.infolist():
+            packed.writestr(entry.filename, saved.read(entry), zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match=r"b\.pt is compressed or claims more than it holds"):
+        read_torch_file(tmp_path / "b.pt")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_storage_that_is_declared_larger_than_it_is(tmp_path: Path, zipped: bool) -> None:
+    """Its length stands in the pickle, as one byte: 6 becomes 2³¹ − 1 numbers."""
+    torch.save({"weight": torch.arange(6.0)}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+    data = (tmp_path / "a.pt").read_bytes()
+    declared = data.index(b"cpu") + 3
+    found = data.index(b"K\x06", declared)
+    if not zipped:
+        (tmp_path / "b.pt").write_bytes(data[:found] + b"J\xff\xff\xff\x7f" + data[found + 2 :])
+    else:
+        with zipfile.ZipFile(tmp_path / "a.pt") as saved, zipfile.ZipFile(tmp_path / "b.pt", "w") as changed:
+            for entry in saved.infolist():
+                changed.writestr(entry.filename, saved.read(entry).replace(b"K\x06", b"J\xff\xff\xff\x7f"))
+    with pytest.raises(InputError, match=r"b\.pt is not a whole file"):
+        read_torch_file(tmp_path / "b.pt")
 
 
 def test_a_list_and_an_absent_file_are_named(tmp_path: Path) -> None:

@@ -1,7 +1,13 @@
 """Recorded tensors and tiny datasets for the tests of the GAN."""
 
+import io
 import json
+import pickle
+import sys
+import types
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.photos.dataset import Photo, write_dataset
 
@@ -108,3 +114,119 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def rng() -> torch.Generator:
     return torch.Generator().manual_seed(3)
+
+
+# What follows writes checkpoints as NVIDIA's training program does, by Python's and PyTorch's own picklers.
+
+CLASSES = {"synthesis": "SynthesisNetwork", "mapping": "MappingNetwork", "affine": "FullyConnectedLayer"}
+HOOKS = ("_backward_hooks", "_forward_hooks", "_forward_pre_hooks", "_state_dict_hooks", "_load_state_dict_pre_hooks")
+
+
+@contextmanager
+def official_modules():
+    """Let there be modules of the names that an official program has, as long as something is pickled."""
+    persistence, util = types.ModuleType("torch_utils.persistence"), types.ModuleType("dnnlib.util")
+    exec("def _reconstruct_persistent_obj(meta): raise AssertionError('never called')", persistence.__dict__)
+    exec("class EasyDict(dict): pass", util.__dict__)
+    parents = {name: types.ModuleType(name) for name in ("torch_utils", "dnnlib")}
+    made = {**parents, persistence.__name__: persistence, util.__name__: util}
+    before = {name: sys.modules.get(name) for name in made}
+    sys.modules.update(made)
+    try:
+        yield persistence._reconstruct_persistent_obj, util.EasyDict
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+
+
+class Persistent:
+    """Pickles as NVIDIA's persistent classes do."""
+
+    def __init__(self, function, meta):
+        self.call = (function, (meta,))
+
+    def __reduce__(self):
+        return self.call
+
+
+def official_state(module, kwargs, function, easy_dict, class_name, version=6):
+    """The pickled form of a module: its ``__dict__``, with the source code of its class beside it."""
+    children = OrderedDict(
+        (name, official_state(child, {}, function, easy_dict, CLASSES.get(name, "Layer")))
+        for name, child in module.named_children()
+    )
+    state = {
+        "training": False,
+        "_parameters": OrderedDict(module.named_parameters(recurse=False)),
+        "_buffers": OrderedDict(module.named_buffers(recurse=False)),
+        "_non_persistent_buffers_set": set(),
+        **{name: OrderedDict() for name in HOOKS},
+        "_modules": children,
+        "weight_gain": np.sqrt(np.float64(2)),
+        "padding": np.int64(1),
+        "_init_args": (),
+        "_init_kwargs": easy_dict(kwargs),
+    }
+    meta = {"type": "class", "version": version, "module_src": "raise SystemExit", "class_name": class_name}
+    return Persistent(function, {**meta, "state": state})
+
+
+def nvidia_bytes(networks: dict[str, tuple[nn.Module, dict]], protocol: int = 4, **further) -> bytes:
+    """Pickle networks as training_loop.py does: name → (module, the arguments it was made with)."""
+    with official_modules() as (function, easy_dict):
+        content = {"training_set_kwargs": easy_dict(path="dataset.zip", resolution=32)}
+        for name, (module, kwargs) in networks.items():
+            class_name = "Discriminator" if name == "D" else "Generator"
+            content[name] = official_state(module, kwargs, function, easy_dict, class_name)
+        buffer = io.BytesIO()
+        pickle.Pickler(buffer, protocol).dump({**content, "augment_pipe": None, **further})
+        return buffer.getvalue()
+
+
+def arguments_of(arch) -> dict:
+    """The arguments an official network of this architecture was made with."""
+    base, most = arch.channels[-1] * arch.img_resolution, max(arch.channels)
+    size = {"channel_base": base, "channel_max": most, "num_fp16_res": 4, "conv_clamp": arch.conv_clamp}
+    image = {"c_dim": arch.c_dim, "img_resolution": arch.img_resolution, "img_channels": arch.img_channels}
+    if hasattr(arch, "z_dim"):
+        latent = {"z_dim": arch.z_dim, "w_dim": arch.w_dim}
+        return {**latent, "mapping_kwargs": {"num_layers": arch.mapping_layers}, "synthesis_kwargs": size, **image}
+    mapping = {"num_layers": arch.mapping_layers} if arch.c_dim else {}
+    epilogue = {"mbstd_group_size": arch.mbstd_group}
+    return {"block_kwargs": {}, "mapping_kwargs": mapping, "epilogue_kwargs": epilogue, **size, **image}
+
+
+@pytest.fixture(scope="session")
+def layouts() -> dict[str, Any]:
+    """Names and shapes of everything in the files of the official programs."""
+    return json.loads((PARITY / "checkpoint.json").read_text())["layouts"]
+
+
+@pytest.fixture(scope="session")
+def pickle_networks() -> Callable[..., bytes]:
+    return nvidia_bytes
+
+
+@pytest.fixture(scope="session")
+def official_arguments() -> Callable[[Any], dict]:
+    return arguments_of
+
+
+def random_generator(arch: Any, seed: int = 1) -> nn.Module:
+    """A generator in which every tensor matters: noise, biases and the mean w are not zero."""
+    from pipeline.gan import Generator
+
+    rng = torch.Generator().manual_seed(seed)
+    G = Generator(arch).eval().requires_grad_(False)
+    for name, tensor in G.state_dict().items():
+        if not name.endswith("resample_filter"):
+            tensor.add_(0.3 * torch.randn(tensor.shape, generator=rng))
+    return G
+
+
+@pytest.fixture(scope="session")
+def make_generator() -> Callable[..., nn.Module]:
+    return random_generator

@@ -31,3 +31,13 @@ def test_p_is_at_rest_on_target():
     ada = AdaController(target=0.6, kimg=1, p_max=1.0, p=0.25)
     ada.adjust(0.6, 64)
     assert ada.p == 0.25
+
+
+@given(target=st.floats(0.3, 0.9), slope=st.floats(0.2, 2), start=st.floats(0, 1), images=st.integers(100, 1000))
+def test_p_settles_where_confidence_is_on_target(target, slope, start, images):
+    """A discriminator whose confidence falls with p: the controller ends within a step of where it is the target."""
+    ada = AdaController(target=target, kimg=100, p_max=1.0, p=start)
+    for _ in range(2 * 100_000 // images):
+        ada.adjust(min(max(1.0 - slope * ada.p, -1.0), 1.0), images)
+    settled = min((1.0 - target) / slope, 1.0)
+    assert abs(ada.p - settled) <= images / 100_000 + 1e-9

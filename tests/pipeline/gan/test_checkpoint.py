@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from atlas.errors import InputError
 from pipeline.gan import Discriminator, Generator, checkpoint, load_discriminator, load_generator, save_network
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture
+from pipeline.gan.rosinality import generator_entries
 
 G_ARCH = GeneratorArchitecture(6, 0, 5, 16, 3, 2, (8, 7, 4))
 D_ARCH = DiscriminatorArchitecture(0, 16, 3, (8, 7, 4), mbstd_group=2, conv_clamp=256.0)
@@ -105,6 +106,53 @@ def test_a_description_that_cannot_be_read_is_an_error(generator_file, text):
         load_generator(rewritten(generator_file, lambda tensors, metadata: metadata.update(architecture=text)))
 
 
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"conv_clamp": "wide"}, "its conv_clamp is wide"),
+        ({"conv_clamp": -1}, "its conv_clamp is -1"),
+        ({"channels": [8, 7, "4"]}, "channels is"),
+    ],
+)
+def test_a_description_of_no_network(told, message, generator_file):
+    def change(tensors, metadata):
+        metadata["architecture"] = json.dumps({**json.loads(metadata["architecture"]), **told})
+
+    with pytest.raises(InputError, match=message):
+        load_generator(rewritten(generator_file, change))
+
+
+def test_groups_of_nothing(tmp_path):
+    save_network(Discriminator(D_ARCH), tmp_path / "d.safetensors")
+
+    def change(tensors, metadata):
+        metadata["architecture"] = json.dumps({**json.loads(metadata["architecture"]), "mbstd_group": 0})
+
+    with pytest.raises(InputError, match="its mbstd_group is 0"):
+        load_discriminator(rewritten(tmp_path / "d.safetensors", change))
+
+
+def test_a_file_that_repeats_its_numbers_takes_no_memory(tmp_path):
+    """Every tensor of a network of a thousand gigabytes is a view of one number."""
+    with torch.device("meta"):
+        huge = Generator(GeneratorArchitecture(1 << 15, 0, 1 << 15, 64, 3, 8, (1 << 15,) * 5))
+    state = {e.theirs: torch.zeros(4, 4) if e.official is None else None for e in generator_entries(64, 8)}
+    for entry in generator_entries(64, 8):
+        if entry.official is not None:
+            shape = entry.to_theirs(huge.state_dict()[entry.official]).shape
+            state[entry.theirs] = torch.zeros([]).expand(shape)
+    torch.save({"g_ema": state}, tmp_path / "g.pt")
+    assert (tmp_path / "g.pt").stat().st_size < 100_000
+    with pytest.raises(InputError, match="claims more numbers than it holds"):
+        load_generator(tmp_path / "g.pt")
+
+
+def test_loading_draws_no_chance_of_the_caller_s(generator_file):
+    before = torch.random.get_rng_state()
+    load_generator(generator_file)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_other_networks_and_files(generator_file, tmp_path):
     save_network(Discriminator(D_ARCH), tmp_path / "d.safetensors")
     with pytest.raises(InputError, match=r"d\.safetensors does not hold the network"):
@@ -124,7 +172,7 @@ def test_other_networks_and_files(generator_file, tmp_path):
 def test_devices_and_precisions(generator_file):
     with pytest.raises(InputError, match="fp16 needs a GPU"):
         load_generator(generator_file, precision="fp16")
-    with pytest.raises(InputError, match="precision must be one of fp32, bf16, fp16, got 'fp8'"):
+    with pytest.raises(InputError, match="precision must be one of fp32, bf16, fp16, fp64, got 'fp8'"):
         load_generator(generator_file, precision="fp8")
     with pytest.raises(InputError, match="device 'toaster' cannot be used"):
         load_generator(generator_file, device="toaster")

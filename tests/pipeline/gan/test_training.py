@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from safetensors.torch import load_file
 from atlas.errors import InputError
 from atlas.preset import TrainSettings, override
 from pipeline.gan import Discriminator, checkpoint, load_discriminator, load_generator, training
+from pipeline.gan.augment import AugmentSettings
+from pipeline.gan.board import EVENTS
 from pipeline.gan.loss import Losses
+from pipeline.gan.notes import Notes
 from pipeline.gan.optimizer import Adam
 from pipeline.gan.state import DivergedError
 from pipeline.gan.training import train
@@ -29,14 +33,59 @@ import sys
 from pathlib import Path
 from atlas.preset import TrainSettings
 from pipeline.gan.training import train
-train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3, resume=True)
+train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3)
+"""
+# Imports once, then forks a fresh process for each training: importing PyTorch takes longer than these trainings.
+FORKS = """
+import json, os, sys, traceback
+from pathlib import Path
+from atlas.preset import TrainSettings
+from pipeline.gan.training import train
+
+def say(line):
+    print(line, flush=True)
+
+for line in sys.stdin:
+    call = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.environ["ATLAS_FAULT"] = call["fault"]
+        os.dup2(os.open(call["news"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+        try:
+            train(Path(call["dataset"]), Path(call["out"]), eval(call["settings"]), 3, log=say)
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+            sys.stdout.flush()
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def start(dataset: Path, out: Path, settings: TrainSettings, fault: str = "") -> subprocess.CompletedProcess:
-    environment = {**os.environ, "ATLAS_FAULT": fault, "OMP_NUM_THREADS": "1"}
+def launch(dataset: Path, out: Path, settings: TrainSettings) -> subprocess.Popen:
     command = [sys.executable, "-c", RUN, str(dataset), str(out), repr(settings)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Train in a process of its own, which a fault may kill; give its exit code and what it said."""
+    news = tmp_path_factory.mktemp("news") / "news.txt"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    forks = subprocess.Popen([sys.executable, "-c", FORKS], env=environment, **pipes)
+
+    def start(dataset: Path, out: Path, settings: TrainSettings, fault: str = "") -> tuple[int, str]:
+        call = {"dataset": str(dataset), "out": str(out), "settings": repr(settings), "fault": fault, "news": str(news)}
+        forks.stdin.write(json.dumps(call) + "\n")
+        forks.stdin.flush()
+        return int(forks.stdout.readline()), news.read_text()
+
+    yield start
+    forks.stdin.close()
+    assert forks.wait(timeout=60) == 0
+    forks.stdout.close()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -44,17 +93,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tiny_dataset, tmp_path_factory):
+def unbroken(start, tiny_dataset, tmp_path_factory):
     """The files of a run that was never stopped."""
     out = tmp_path_factory.mktemp("unbroken")
-    finished = start(tiny_dataset, out, SETTINGS)
-    assert finished.returncode == 0, finished.stderr
+    code, news = start(tiny_dataset, out, SETTINGS)
+    assert code == 0, news
     files = contents(out)
     assert set(files) == {
         "training-state.safetensors",
         "generator.safetensors",
         "discriminator.safetensors",
         "stats.jsonl",
+        EVENTS,
         "samples/latest.png",
         *(f"samples/{n:09d}.png" for n in (40, 80, 120)),
     }
@@ -74,35 +124,50 @@ LINEAGES = {
 
 
 @pytest.mark.parametrize("kills", LINEAGES.values(), ids=LINEAGES)
-def test_killed_again_and_again_it_ends_in_the_same_bytes(kills, unbroken, tiny_dataset, tmp_path):
+def test_killed_again_and_again_it_ends_in_the_same_bytes(kills, start, unbroken, tiny_dataset, tmp_path):
     for fault in kills:
         kept = (tmp_path / "training-state.safetensors").exists()
-        killed = start(tiny_dataset, tmp_path, SETTINGS, fault)
-        assert killed.returncode == -signal.SIGKILL, (fault, killed.stderr)
-        assert ("going on from" in killed.stdout) == kept
-    finished = start(tiny_dataset, tmp_path, SETTINGS)
-    assert finished.returncode == 0, (kills, finished.stderr)
+        code, news = start(tiny_dataset, tmp_path, SETTINGS, fault)
+        assert code == -signal.SIGKILL, (fault, news)
+        assert ("going on from" in news) == kept
+    code, news = start(tiny_dataset, tmp_path, SETTINGS)
+    assert code == 0, (kills, news)
     assert contents(tmp_path) == unbroken, kills
 
 
-def test_a_resumed_run_repeats_no_more_than_one_checkpoint_interval(tiny_dataset, tmp_path):
+def test_a_resumed_run_repeats_no_more_than_one_checkpoint_interval(start, tiny_dataset, tmp_path):
     start(tiny_dataset, tmp_path, SETTINGS, f"train.iteration:{PER_SNAPSHOT * 2 + 3}")
     # Killed in the third iteration after the second checkpoint: the last ten of thirty are left.
-    resumed = start(tiny_dataset, tmp_path, SETTINGS, f"train.iteration:{PER_SNAPSHOT + 1}")
-    assert resumed.returncode == 0
-    assert "going on from 0.1 kimg" in resumed.stdout
+    code, news = start(tiny_dataset, tmp_path, SETTINGS, f"train.iteration:{PER_SNAPSHOT + 1}")
+    assert code == 0, news
+    assert "going on from 0.1 kimg" in news
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attempt", range(20))
-def test_killed_at_random_and_resumed(attempt, unbroken, tiny_dataset, tmp_path):
-    chance = random.Random(attempt)
-    while True:
-        point = chance.choice(["iteration", "before-checkpoint", "mid-checkpoint", "after-checkpoint"])
-        count = chance.randint(1, ITERATIONS if point == "iteration" else 3)
-        if start(tiny_dataset, tmp_path, SETTINGS, f"train.{point}:{count}").returncode == 0:
-            break
-    assert contents(tmp_path) == unbroken
+def test_killed_at_twenty_random_moments(unbroken, tiny_dataset, tmp_path):
+    """By the clock, not at points in the code: while it starts, trains, writes, or between."""
+    begun = time.monotonic()
+    timed = launch(tiny_dataset, tmp_path / "timed", SETTINGS)
+    assert timed.wait() == 0, timed.communicate()
+    longest = time.monotonic() - begun
+    kills, out, finished = 0, tmp_path / "0", 0
+    while kills < 20:
+        process = launch(tiny_dataset, out, SETTINGS)
+        try:
+            process.wait(timeout=random.uniform(0, longest))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        process.communicate()
+        if process.returncode == 0:
+            assert contents(out) == unbroken
+            finished += 1
+            out = tmp_path / str(finished)
+        else:
+            assert process.returncode == -signal.SIGKILL
+    done = launch(tiny_dataset, out, SETTINGS)
+    assert done.wait() == 0, done.communicate()
+    assert contents(out) == unbroken
 
 
 def test_a_finished_run_trains_on_as_if_it_had_been_longer(unbroken, tiny_dataset, tmp_path):
@@ -163,6 +228,7 @@ def test_starting_over_forgets_everything(unbroken, tiny_dataset, tmp_path):
         "generator.safetensors",
         "discriminator.safetensors",
         "stats.jsonl",
+        EVENTS,
         "samples/latest.png",
     }
 
@@ -231,6 +297,34 @@ def test_augmentation_can_be_switched_off(tiny_dataset, tmp_path):
     train(tiny_dataset, tmp_path, override(SETTINGS, augment="none"), 3, log=lambda line: None)
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert {line["p"] for line in lines} == {0.0}
+
+
+def test_p_follows_the_signs_of_logits_on_photographs(tiny_dataset, tmp_path, monkeypatch):
+    """r_t is their mean over four iterations, those of R1's pass too; p moves by its speed towards the target."""
+    seen = []
+    note = Notes.logits
+    monkeypatch.setattr(Notes, "logits", lambda notes, logits: (seen.append(logits.sign().mean()), note(notes, logits)))
+    settings = override(SETTINGS, config="auto", kimg=0.08, snapshot_kimg=0.016, p_max=5e-5, target=0.0)
+    train(tiny_dataset, tmp_path, settings, 3, log=lambda line: None)
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert len(seen) == 20 + 2  # R1 in the iterations 0 and 16
+    windows = [seen[:5], seen[5:9], seen[9:13], seen[13:17], seen[17:]]
+    p = 0.0
+    for line, window in zip(lines, windows, strict=True):
+        r_t = torch.stack(window).mean().item()
+        assert line["r_t"] == pytest.approx(r_t)
+        p = min(max(p + (r_t > 0) * 16 / 500_000 - (r_t < 0) * 16 / 500_000, 0.0), 5e-5)
+        assert line["p"] == pytest.approx(p)
+    assert {line["p"] for line in lines} != {0.0}
+
+
+def test_augmentation_can_be_fixed_and_its_groups_switched_off(tiny_dataset, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "augment", lambda x, p, strengths, *rest: (seen.append((p, strengths)), x)[1])
+    settings = override(SETTINGS, kimg=0.02, augment="fixed", p=0.3, geometry=False)
+    train(tiny_dataset, tmp_path, settings, 3, log=lambda line: None)
+    assert {p for p, _ in seen} == {0.3}
+    assert {strengths for _, strengths in seen} == {AugmentSettings.groups(geometry=False)}
 
 
 def test_regularisation_weighs_as_much_as_the_iterations_it_stands_for(tiny_dataset, tmp_path, monkeypatch):
