@@ -132,9 +132,16 @@ class Chain:
 
     def _boundaries(self, progress: Progress) -> tuple[Stage, Work]:
         folder = self.folder
-        latents = folder.latents(self.preset.invert.method)
         return boundaries_stage(
-            latents, folder.dataset, self.preset.boundaries, self.preset.seed, folder.boundaries, self.log, progress
+            [folder.latents(self.preset.invert.method)],
+            folder.dataset,
+            self.preset.boundaries,
+            self.preset.seed,
+            folder.boundaries,
+            self.log,
+            progress,
+            generator=folder.generator,
+            device=self.device,
         )
 
     def _render(self, progress: Progress) -> tuple[Stage, Work]:

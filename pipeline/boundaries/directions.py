@@ -21,8 +21,9 @@ class Directions:
     """The walks' directions.
 
     Attributes:
-        vectors: [3, D] unit vectors, each orthogonal to the other two axes' normals.
-        retained: [3], the length of what was left of each unit normal; also the cosine between direction and normal.
+        vectors: [3, D] unit vectors.
+        retained: [3], the cosine between each direction and its axis's normal; of a conditional direction also the
+            length of what was left of the unit normal.
     """
 
     vectors: np.ndarray
@@ -69,3 +70,37 @@ def conditional_directions(normals: np.ndarray) -> Directions:
 def cosines(normals: np.ndarray) -> np.ndarray:
     """Return the cosine between every two unit normals, [3, 3]."""
     return normals @ normals.T
+
+
+def partial_scores(scores: np.ndarray, percentiles: np.ndarray) -> np.ndarray:
+    """Return how the three scores change, on average, where one percentile changes and the two others do not.
+
+    Args:
+        scores: [N, 3] of photographs, by machines that have not seen them.
+        percentiles: [N, 3].
+
+    Returns:
+        [3, 3], row: which percentile changes; column: which score answers. Least squares on all three percentiles.
+    """
+    design = np.column_stack([np.ones(len(percentiles)), percentiles])
+    return np.linalg.lstsq(design, scores, rcond=None)[0][1:]
+
+
+def partial_directions(normals: np.ndarray, changes: np.ndarray) -> np.ndarray:
+    """Return directions that move the scores as a change of one percentile alone moves them.
+
+    Boundaries of correlated dimensions lean on each other's signs: where income shows in the doors, the health
+    boundary looks at doors too. Along a conditional direction the other scores are held, and so the doors must change
+    the other way; along this one they are let change by as much as they do among photographs of the same income.
+
+    Args:
+        normals: [3, D] unit normals.
+        changes: [3, 3] of `partial_scores`.
+
+    Returns:
+        [3, D] unit vectors in the normals' span.
+    """
+    rests = np.stack([residual(normals[i], np.delete(normals, i, axis=0)) for i in range(len(normals))])
+    dual = rests / (rests * normals).sum(1)[:, None]  # moves its own score by 1 and no other
+    vectors = changes @ dual
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
