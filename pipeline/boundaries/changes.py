@@ -63,9 +63,7 @@ def measure_changes(
 
     half_walks = boundaries.half_walks()
     found = measure_walks(generator, bases, half_walks, AT, looks, add, progress)
-    axes = {
-        axis: {name: _change(found[name][a], spread[name], seed) for name in LOOKS} for a, axis in enumerate(AXES)
-    }
+    axes = {axis: {name: _change(found[name][a], spread[name], seed) for name in LOOKS} for a, axis in enumerate(AXES)}
     report = {"bases": len(bases), "at": AT.tolist(), "axes": axes}
     report["typicality"] = _typicality(generator, bases, half_walks, seed)
     return Changes(report, total / len(bases))

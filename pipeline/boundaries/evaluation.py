@@ -134,7 +134,7 @@ def choose_c(case: Case, split: Split, seed: int) -> np.ndarray:
 
 
 def final_c(case: Case, split: Split, settings: BoundarySettings) -> float:
-    """Return the C of the boundary that is fitted to all photographs: as set, or the best one over the split's folds."""
+    """Return the C of the boundary fitted to all photographs: as set, or the best one over the split's folds."""
     if settings.c:
         return settings.c
     seen = np.repeat(split.train, len(C_GRID), 1)

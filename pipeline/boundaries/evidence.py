@@ -96,7 +96,9 @@ class Evidence:
             latents = read_latents(path)
             method = str(latents.metadata.get("method", path.stem))
             if method in methods:
-                raise InputError(f"{path} holds codes of method {method}, which another file does too: give one of them")
+                raise InputError(
+                    f"{path} holds codes of method {method}, which another file does too: give one of them"
+                )
             labelled = join(latents, self.dataset)
             fit = fit_boundaries(labelled, self.settings, self.seed, method, (latents.w.shape[1], latents.w.shape[2]))
             cells[method] = self._cells(method, labelled)

@@ -173,7 +173,8 @@ def direction_spread(fit: Fit, seed: int) -> dict[str, Any]:
 
     Returns:
         JSON-able, 95 % intervals over the draws: ``angle`` between each axis's drawn and own normal in degrees (its
-        median and 97.5th percentile), ``cosines`` between every two normals [3, 3, 2], ``retained`` [3, 2].
+        median and 97.5th percentile), ``cosines`` between every two normals [3, 3, 2], what
+        ``survives`` of each [3, 2].
     """
     labelled, normals = fit.labelled, fit.boundaries.normals
     times = draw_blocks(int(labelled.blocks.max()) + 1, _DRAWS, seed)
@@ -186,9 +187,9 @@ def direction_spread(fit: Fit, seed: int) -> dict[str, Any]:
     )
     return {
         "draws": _DRAWS,
-        "angle": [[_plain(v) for v in np.percentile(a, [50, 97.5])] for a in angles],
-        "cosines": [[[_plain(v) for v in np.percentile(pairs[:, i, j], [2.5, 97.5])] for j in range(3)] for i in range(3)],
-        "retained": [[_plain(v) for v in np.percentile(kept[:, i], [2.5, 97.5])] for i in range(3)],
+        "angle": [_ends(a, (50, 97.5)) for a in angles],
+        "cosines": [[_ends(pairs[:, i, j]) for j in range(3)] for i in range(3)],
+        "survives": [_ends(kept[:, i]) for i in range(3)],
     }
 
 
@@ -209,6 +210,10 @@ def _seen_by_others(labelled: Labelled, sample: Sample, case: Case, split: Split
     every = labelled.codes @ normals.T + intercepts
     scores: np.ndarray = every[np.arange(len(every)), fold_of_block[labelled.blocks]]
     return scores
+
+
+def _ends(values: np.ndarray, at: tuple[float, float] = (2.5, 97.5)) -> list[float]:
+    return [_plain(v) for v in np.percentile(values, at)]
 
 
 def _plain(value: float) -> float:

@@ -88,7 +88,9 @@ def _boundaries(
         try:
             sample = balanced_sample(half, axis, settings.fifth, 2, seed)
         except InputError as error:
-            raise InputError(f"in one half of the photographs, {error}; or leave this out with --reinverted 0") from error
+            raise InputError(
+                f"in one half of the photographs, {error}; or leave this out with --reinverted 0"
+            ) from error
         machines.append(LinearBoundary(c=c[axis]).fit(half.codes[sample.rows], sample.labels))
     normals = np.stack([machine.normal_ for machine in machines])
     intercepts = np.array([machine.intercept_ for machine in machines])

@@ -1,4 +1,4 @@
-"""What to read an atlas's table by: what the photographs themselves hold, and what anyone could tell from their colour."""
+"""What to read an atlas's table by: what the photographs themselves hold, and what their colour alone tells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from atlas.progress import Progress, silent
-
 from pipeline.features import load_efficientnet_lite0
 from pipeline.photos.dataset import Dataset
 

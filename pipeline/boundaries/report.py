@@ -25,7 +25,7 @@ _COLUMNS = ("axis", "method", "protocol", *METRICS, *(f"{m}_{end}" for m in METR
 _COUNTS = ("n", "n_train", "left_out_near", "areas", "blocks", "folds", "permutations")
 _SPLIT_NOTE = (
     "random: photographs dealt at random into disjoint test parts, as the paper split them (it drew one of 20 %); "
-    f"blocks: whole areas, in blocks of 1 km, training photographs within {MARGIN:.0f} m of a test photograph left out. "
+    f"blocks: whole areas, by 1 km, training photographs within {MARGIN:.0f} m of a test photograph left out. "
     "Intervals: 95 %, bootstrap over blocks. p: deprivation permuted over areas, refitted; the statistic is the AUC."
 )
 
@@ -82,7 +82,10 @@ def build_report(
         "paper_table1": paper_rows(),
         "leakage": leakage,
         "leakage_line": leakage_line(leakage, list(methods)),
-        **{section: {name: found[section] for name, found in methods.items() if section in found} for section in sections},
+        **{
+            section: {name: found[section] for name, found in methods.items() if section in found}
+            for section in sections
+        },
     }
 
 

@@ -6,7 +6,7 @@ one product with the codes' Gram matrix moves all of them a step: a thousand mac
 
 Each column minimises ½‖u‖² + C Σ sᵢ max(0, 1 − yᵢ(xᵢ·u + b))², the intercept b unpenalised, in the coefficients β of
 u = Σ βᵢ xᵢ (Chapelle, *Training a support vector machine in the primal*, 2007, for kernels). For the codes A whose
-margin is violated, a Newton step solves (K_AA + Λ) β = y − b, Σ βᵢ = 0, with Λ = 1 / (2 C s); scaled by γ = Λ^-½ that is
+margin is violated, a Newton step solves (K_AA + Λ) β = y − b, Σ βᵢ = 0, Λ = 1 / (2 C s); scaled by γ = Λ^-½ that is
 (1 + γKγ) z = γ(y − b), whose eigenvalues are at least 1, solved on the subspace where Σ γᵢ zᵢ = 0. The minimum is
 reached where β = 2 C s y max(0, 1 − y f).
 """
@@ -159,7 +159,7 @@ _State = tuple[np.ndarray, np.ndarray, np.ndarray]  # β, Kβ, b
 
 
 def _newton_step(gram: Gram, y: np.ndarray, kappa: np.ndarray, lack: np.ndarray, state: _State) -> _State:
-    beta, product, bias = state
+    beta, _, bias = state
     gamma = np.sqrt(kappa) * (lack > 0)
     length = np.linalg.norm(gamma, axis=0)
     q = gamma / np.maximum(length, np.finfo(gamma.dtype).tiny)

@@ -22,8 +22,8 @@ class LinearBoundary(ClassifierMixin, BaseEstimator):
         c: weight of the errors against the width of the margin, on standardised codes if these are asked for.
         standardise: fit on codes of mean 0 and standard deviation 1 in every dimension. The result is given back in
             the codes' own units; a dimension that never changes gets no part in it.
-        loss: "squared_hinge", solved by Newton's method: seconds for ten thousand codes; or "hinge", as InterFaceGAN has it
-            (Shen et al. 2020), solved by libsvm: minutes for thousands of codes that overlap.
+        loss: "squared_hinge", solved by Newton's method: seconds for ten thousand codes; or "hinge", as InterFaceGAN
+            has it (Shen et al. 2020), solved by libsvm: minutes for thousands of codes that overlap.
 
     Attributes:
         classes_: the two labels in ascending order; the second one lies on the positive side.

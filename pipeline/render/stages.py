@@ -22,7 +22,7 @@ from pipeline.render.bases import Bases, inverted_bases, parse_bases, random_bas
 from pipeline.render.rendering import render_grid
 from pipeline.render.walks import Walks
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def render_stage(
         render_grid(
             generator,
             walks,
-            _info(sources, generator, bases, walks.grid, settings, stage),
+            _info(sources, generator, boundaries, bases, walks.grid, settings, stage),
             out,
             scores=walks.scores(boundaries),
             typicality=walks.typicality(generator, seed),
@@ -119,7 +119,13 @@ def _walks(generator: Generator, bases: Bases, boundaries: Boundaries, steps: in
 
 
 def _info(
-    sources: RenderSources, generator: Generator, bases: Bases, grid: Grid, settings: RenderSettings, stage: Stage
+    sources: RenderSources,
+    generator: Generator,
+    boundaries: Boundaries,
+    bases: Bases,
+    grid: Grid,
+    settings: RenderSettings,
+    stage: Stage,
 ) -> ArchiveInfo:
     meta = open_dataset(sources.dataset).meta if sources.dataset else {}
     return ArchiveInfo(
@@ -137,4 +143,5 @@ def _info(
         truncation=settings.truncation,
         seed=stage.settings["seed"],
         base_names=bases.names,
+        warnings=boundaries.warnings,
     )

@@ -67,7 +67,9 @@ class Figures:
         labels = tuple(f"principal component {k + 1} of w ({share:.0%})" for k, share in enumerate(shares))
         figure = canvas.map_of_images(points, points[:_MARKED], images, (labels[0], labels[1]))
         numbers = {"codes": _CLOUD, "variance": _plain(shares), "marked": _plain(points[:_MARKED])}
-        self._write("latent-map", figure, "How the generator maps its latent space to images: its own samples.", numbers)
+        self._write(
+            "latent-map", figure, "How the generator maps its latent space to images: its own samples.", numbers
+        )
 
     def projection(self, fit: Fit, axis: int, umap: bool) -> None:
         """(3) Draw photographs of high and low areas in two dimensions."""
@@ -85,7 +87,9 @@ class Figures:
             (f"{word} deprived fifth ({(labels == label).sum():,})", colour, points[labels == label])
             for label, word, colour in ((0, "most", canvas.MORE), (1, "least", canvas.LESS))
         ]
-        note = f"Latent codes of {len(rows):,} photographs; each distance by a boundary that has not seen the photograph."
+        note = (
+            f"Latent codes of {len(rows):,} photographs; each distance by a boundary that has not seen the photograph."
+        )
         figure = canvas.scatter(clouds, words, None if umap else 0.0, "" if umap else note)
         caption = f"Latent codes of photographs from the most and the least deprived fifth by {name}."
         numbers |= {"n": [int((labels == label).sum()) for label in (0, 1)]}
@@ -110,14 +114,14 @@ class Figures:
         rows = [f"Street {k + 1}" for k in range(len(images))]
         note = f"Shares of half a walk along {name}; minus is more deprived."
         figure = canvas.image_grid([list(row) for row in images], rows, columns, note)
-        self._write(
-            f"streets-{boundaries.method}-{name}", figure, f"Streets along {name}.", {"at": _plain(_WALK)}
-        )
+        self._write(f"streets-{boundaries.method}-{name}", figure, f"Streets along {name}.", {"at": _plain(_WALK)})
 
     def differences(self, method: str, differences: np.ndarray, bases: int) -> None:
         """Draw the average difference image of each axis."""
         images, reach = canvas.signed_images(differences)
-        figure = canvas.image_grid([list(images)], [""], [axis.capitalize() for axis in AXES], f"Black, white: ∓{reach:.0f}")
+        figure = canvas.image_grid(
+            [list(images)], [""], [axis.capitalize() for axis in AXES], f"Black, white: ∓{reach:.0f}"
+        )
         numbers = {"bases": bases, "reach": _plain(reach), "mean": _plain(np.abs(differences).mean((1, 2, 3)))}
         caption = "What the high end has more of (lighter) or less of (darker) than the low end, over all bases."
         self._write(f"differences-{method}", figure, caption, numbers)
