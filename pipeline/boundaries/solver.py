@@ -20,6 +20,7 @@ import numpy as np
 
 _BATCH = 256  # columns at once: bounds the memory
 _NEWTON_STEPS, _CG_STEPS, _HALVINGS = 40, 400, 12
+_CRUDE = 0.03  # relative error of the first Newton steps, which go astray anyway
 _STILL = 1e-12  # relative spread below which a dimension counts as constant
 
 
@@ -138,19 +139,20 @@ def _fit_batch(gram: Gram, labels: np.ndarray, weights: np.ndarray, c: np.ndarra
     kappa = (2 * c * weights).astype(dtype)  # 1 / Λ
     beta, product = np.zeros_like(y), np.zeros_like(y)
     # A machine that sees one class only is that class everywhere; for any other this is merely where it starts.
-    bias = (kappa * y).sum(0) / np.maximum(kappa.sum(0), np.finfo(dtype).tiny)
+    tiny = np.finfo(dtype).tiny
+    bias = (kappa * y).sum(0) / np.maximum(kappa.sum(0), tiny)
     bias = np.where(np.abs(bias) > 1 - 1e-6, np.sign(bias), 0).astype(dtype)
     open_ = np.arange(y.shape[1])
     for _ in range(_NEWTON_STEPS):
         lack = np.maximum(0, 1 - y * (product + bias))
         wanted = kappa * y * lack
-        off = np.linalg.norm(beta - wanted, axis=0)
-        open_ = np.flatnonzero(off > tolerance * np.linalg.norm(wanted, axis=0))
+        off = np.linalg.norm(beta - wanted, axis=0) / np.maximum(np.linalg.norm(wanted, axis=0), tiny)
+        open_ = np.flatnonzero(off > tolerance)
         if not len(open_):
             break
-        state = _newton_step(
-            gram, y[:, open_], kappa[:, open_], lack[:, open_], (beta[:, open_], product[:, open_], bias[open_])
-        )
+        some = _Problem(gram, y[:, open_], kappa[:, open_])
+        error = np.clip(off[open_] / 10, tolerance / 10, _CRUDE)
+        state = _newton_step(some, lack[:, open_], (beta[:, open_], product[:, open_], bias[open_]), error)
         beta[:, open_], product[:, open_], bias[open_] = state
     return Machines(beta, bias.astype(np.float64), product + bias)
 
@@ -158,31 +160,45 @@ def _fit_batch(gram: Gram, labels: np.ndarray, weights: np.ndarray, c: np.ndarra
 _State = tuple[np.ndarray, np.ndarray, np.ndarray]  # β, Kβ, b
 
 
-def _newton_step(gram: Gram, y: np.ndarray, kappa: np.ndarray, lack: np.ndarray, state: _State) -> _State:
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The columns that are still open: labels ±1 and κ = 2 C s, [n, B] each."""
+
+    gram: Gram
+    y: np.ndarray
+    kappa: np.ndarray
+
+
+def _newton_step(some: _Problem, lack: np.ndarray, state: _State, error: np.ndarray) -> _State:
+    """Solve for the codes whose margin lacks something, to a relative ``error`` [B], and go there."""
+    gram, y = some.gram, some.y
     beta, _, bias = state
-    gamma = np.sqrt(kappa) * (lack > 0)
+    tiny = np.finfo(y.dtype).tiny
+    gamma = np.sqrt(some.kappa) * (lack > 0)
     length = np.linalg.norm(gamma, axis=0)
-    q = gamma / np.maximum(length, np.finfo(gamma.dtype).tiny)
+    q = gamma / np.maximum(length, tiny)
     start = np.where(gamma > 0, beta / np.where(gamma > 0, gamma, 1), 0)
-    z = _conjugate_gradients(gram, gamma, q, gamma * y, start)
+    # At the solution z is γ y × what the margins lack, and the residual bounds the error of z.
+    enough = error * np.linalg.norm(gamma * lack, axis=0)
+    z = _conjugate_gradients(gram, gamma, q, gamma * y, start, enough)
     to_beta = gamma * z
     to_product = gram.times(to_beta)
-    to_bias = (q * (gamma * (y - to_product) - z)).sum(0) / np.maximum(length, np.finfo(gamma.dtype).tiny)
+    to_bias = (q * (gamma * (y - to_product) - z)).sum(0) / np.maximum(length, tiny)
     to_bias = np.where(length > 0, to_bias, bias).astype(bias.dtype)
-    return _line_search(y, kappa, state, (to_beta, to_product, to_bias))
+    return _line_search(y, some.kappa, state, (to_beta, to_product, to_bias))
 
 
 def _conjugate_gradients(
-    gram: Gram, gamma: np.ndarray, q: np.ndarray, target: np.ndarray, start: np.ndarray
+    gram: Gram, gamma: np.ndarray, q: np.ndarray, target: np.ndarray, start: np.ndarray, enough: np.ndarray
 ) -> np.ndarray:
-    """Solve (1 + γKγ) z = ``target`` for z orthogonal to q, from ``start``, to a tenth of the Newton step's error."""
+    """Solve (1 + γKγ) z = ``target`` for z orthogonal to q, from ``start``, until the residual is ``enough`` [B]."""
 
     def project(v: np.ndarray) -> np.ndarray:
         return v - q * (q * v).sum(0)
 
     z = project(start)
     residual = project(target - z - gamma * gram.times(gamma * z))
-    enough = np.maximum(0.05 * np.linalg.norm(residual, axis=0), _floor(gamma) * np.linalg.norm(target, axis=0)) ** 2
+    enough = np.maximum(enough, _floor(gamma) * np.linalg.norm(target, axis=0)) ** 2
     direction, square = residual, (residual * residual).sum(0)
     for _ in range(_CG_STEPS):
         if (square <= enough).all():
