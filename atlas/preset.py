@@ -94,11 +94,11 @@ class BoundarySettings:
     """``[boundaries]``: the SVMs between the most and the least deprived share of areas, and what is said about them.
 
     ``c`` is the SVM's, on standardised codes: smaller is smoother; 0 has it chosen inside the training part. With
-    ``directions`` "orthogonal" a walk leaves the other axes' scores alone, as in the paper; with "partial" the scores
-    change as they do among photographs where one dimension changes and the others do not. ``bases``
-    is how many random bases are walked to measure what changes, ``reinverted`` how many of them are inverted again, in
-    ``reinvert_steps`` steps, to measure which scores a walk moves. ``umap`` draws the photographs' projection by UMAP,
-    which must be installed.
+    ``directions`` "orthogonal" a walk leaves the other axes' scores alone, as in the paper; with "partial" it changes
+    the code as it changes, on average, between photographs that differ in one dimension and not in the others.
+    ``bases`` is how many random bases are walked to measure what changes, ``reinverted`` how many of them are inverted
+    again, in ``reinvert_steps`` steps, to measure which scores a walk moves. ``umap`` draws the photographs' projection
+    by UMAP, which must be installed.
     """
 
     fifth: float = _limits(0.2, 0.01, 0.5)

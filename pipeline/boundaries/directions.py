@@ -72,35 +72,22 @@ def cosines(normals: np.ndarray) -> np.ndarray:
     return normals @ normals.T
 
 
-def partial_scores(scores: np.ndarray, percentiles: np.ndarray) -> np.ndarray:
-    """Return how the three scores change, on average, where one percentile changes and the two others do not.
-
-    Args:
-        scores: [N, 3] of photographs, by machines that have not seen them.
-        percentiles: [N, 3].
-
-    Returns:
-        [3, 3], row: which percentile changes; column: which score answers. Least squares on all three percentiles.
-    """
-    design = np.column_stack([np.ones(len(percentiles)), percentiles])
-    return np.linalg.lstsq(design, scores, rcond=None)[0][1:]
-
-
-def partial_directions(normals: np.ndarray, changes: np.ndarray) -> np.ndarray:
-    """Return directions that move the scores as a change of one percentile alone moves them.
+def partial_directions(codes: np.ndarray, percentiles: np.ndarray) -> np.ndarray:
+    """Return how codes change, on average, where one percentile changes and the two others do not.
 
     Boundaries of correlated dimensions lean on each other's signs: where income shows in the doors, the health
     boundary looks at doors too. Along a conditional direction the other scores are held, and so the doors must change
-    the other way; along this one they are let change by as much as they do among photographs of the same income.
+    the other way. Least squares of the codes on all three percentiles has no such debt: it is the pattern that goes
+    with one dimension and not the filter that detects it (Haufe et al. 2014).
 
     Args:
-        normals: [3, D] unit normals.
-        changes: [3, 3] of `partial_scores`.
+        codes: [N, D] of photographs, of whatever percentiles.
+        percentiles: [N, 3].
 
     Returns:
-        [3, D] unit vectors in the normals' span.
+        [3, D] unit vectors.
     """
-    rests = np.stack([residual(normals[i], np.delete(normals, i, axis=0)) for i in range(len(normals))])
-    dual = rests / (rests * normals).sum(1)[:, None]  # moves its own score by 1 and no other
-    vectors = changes @ dual
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    design = np.column_stack([np.ones(len(percentiles)), percentiles])
+    changes = np.linalg.lstsq(design, codes, rcond=None)[0][1:]
+    vectors: np.ndarray = changes / np.linalg.norm(changes, axis=1, keepdims=True)
+    return vectors

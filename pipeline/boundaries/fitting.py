@@ -15,7 +15,6 @@ from pipeline.boundaries.directions import (
     conditional_directions,
     cosines,
     partial_directions,
-    partial_scores,
     residual,
 )
 from pipeline.boundaries.evaluation import Case, Split, block_split, final_c
@@ -108,7 +107,7 @@ def fit_boundaries(
     normals = np.stack([a.machine.normal_ for a in axes])
     scores = labelled.codes @ normals.T + np.array([a.machine.intercept_ for a in axes])
     low, high = np.percentile(scores, _SPAN, axis=0)
-    directions = walk_directions(normals, axes, labelled, settings)
+    directions = walk_directions(normals, labelled, settings)
     boundaries = Boundaries(
         method=method,
         space=labelled.space,
@@ -125,9 +124,7 @@ def fit_boundaries(
     return Fit(boundaries, axes, labelled)
 
 
-def walk_directions(
-    normals: np.ndarray, axes: tuple[AxisFit, ...], labelled: Labelled, settings: BoundarySettings
-) -> Directions:
+def walk_directions(normals: np.ndarray, labelled: Labelled, settings: BoundarySettings) -> Directions:
     """Make the directions that the settings ask for.
 
     Raises:
@@ -136,8 +133,7 @@ def walk_directions(
     conditional = conditional_directions(normals)
     if settings.directions == "orthogonal":
         return conditional
-    scores = np.stack([each.seen_by_others for each in axes], 1)
-    vectors = partial_directions(normals, partial_scores(scores, labelled.percentiles))
+    vectors = partial_directions(labelled.codes, labelled.percentiles)
     along = (vectors * normals).sum(1)
     if (along <= 0).any():
         raise InputError(

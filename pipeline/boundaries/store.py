@@ -38,8 +38,8 @@ class Boundaries:
         directions: [3, D] unit vectors to walk along.
         retained: [3] the cosine between each direction and its normal.
         score_span: [3] 95th minus 5th percentile of the photographs' scores.
-        kind: "orthogonal": each direction is orthogonal to the other axes' normals; "partial": along each the scores
-            change as they do among photographs where one dimension changes alone.
+        kind: "orthogonal": each direction is orthogonal to the other axes' normals; "partial": each is how codes
+            change where one dimension's percentile changes alone.
         warnings: what whoever walks here should know, a sentence each.
     """
 

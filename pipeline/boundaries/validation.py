@@ -16,7 +16,7 @@ import numpy as np
 from atlas.errors import InputError
 from atlas.grid import AXES
 from atlas.progress import Progress, silent
-from pipeline.boundaries.directions import conditional_directions, partial_directions, partial_scores
+from pipeline.boundaries.directions import conditional_directions, partial_directions
 from pipeline.boundaries.fitting import Fit
 from pipeline.boundaries.solver import balanced_weights, fit_machines
 from pipeline.boundaries.store import layered
@@ -114,8 +114,7 @@ def validate(
 def _fitted(fit: Fit, truth: np.ndarray) -> dict[str, _Walk]:
     """Return the walks that do not hang on chance; ``truth`` [N, 3] are the photographs' attributes."""
     boundaries, codes = fit.boundaries, fit.labelled.codes
-    out_of_fold = np.stack([axis.seen_by_others for axis in fit.axes], 1)
-    partial = partial_directions(boundaries.normals, partial_scores(out_of_fold, fit.labelled.percentiles))
+    partial = partial_directions(codes, fit.labelled.percentiles)
     return {
         "orthogonal": _conditional(boundaries.normals, codes),
         "partial": _sized(partial, boundaries.normals, codes),

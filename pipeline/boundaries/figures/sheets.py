@@ -87,9 +87,7 @@ class Figures:
             (f"{word} deprived fifth ({(labels == label).sum():,})", colour, points[labels == label])
             for label, word, colour in ((0, "most", canvas.MORE), (1, "least", canvas.LESS))
         ]
-        note = (
-            f"Latent codes of {len(rows):,} photographs; each distance by a boundary that has not seen the photograph."
-        )
+        note = "Distances by boundaries that have not seen the photographs."
         figure = canvas.scatter(clouds, words, None if umap else 0.0, "" if umap else note)
         caption = f"Latent codes of photographs from the most and the least deprived fifth by {name}."
         numbers |= {"n": [int((labels == label).sum()) for label in (0, 1)]}
@@ -110,7 +108,7 @@ class Figures:
         """(5) Draw several streets along one dimension."""
         half_walks, name = boundaries.half_walks(), AXES[axis]
         images = [_rendered(generator, walk_codes(base, half_walks, _WALK))[axis] for base in bases[:_STREETS]]
-        columns = [f"{at:+.2f}" if at else "0" for at in _WALK]
+        columns = [f"{at:+.2f}".replace("-", "−") if at else "0" for at in _WALK]
         rows = [f"Street {k + 1}" for k in range(len(images))]
         note = f"Shares of half a walk along {name}; minus is more deprived."
         figure = canvas.image_grid([list(row) for row in images], rows, columns, note)
