@@ -206,9 +206,7 @@ def test_several_methods_stand_side_by_side(few, tmp_path):
     assert read_boundaries(tmp_path / "out" / "boundaries.safetensors", "e4e").normals.shape == (3, 64)
     first = {r["axis"]: r["n"] for r in report["table1"] if r["method"] == "projector"}
     assert first == {r["axis"]: r["n"] for r in report["table1"] if r["method"] == "features"}
-    refused(
-        run(few.latents, few.data, tmp_path / "two", "--latents", str(few.latents)), "which another file does too"
-    )
+    refused(run(few.latents, few.data, tmp_path / "two", "--latents", str(few.latents)), "which another file does too")
 
 
 def test_a_killed_run_goes_on_with_what_was_done(done, few, tmp_path):
