@@ -36,6 +36,11 @@ photographs = "extremes"
 limit = 60
 [boundaries]
 folds = 2
+bootstraps = 100
+permutations = 4
+bases = 2
+reinverted = 1
+reinvert_steps = 2
 [render]
 bases = "random:2"
 steps = 1
@@ -166,6 +171,7 @@ def test_from_and_until(copied):
         ("train.after-checkpoint:2", "train"),
         ("train.before-record", "train"),
         ("invert.batch:2", "invert"),
+        ("boundaries.part:2", "boundaries"),
         ("render.shard:1", "render"),
         ("render.shard:4", "render"),
         ("render.before-record", "render"),

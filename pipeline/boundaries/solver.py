@@ -46,10 +46,10 @@ class Gram:
         if standardise:
             spread = codes.std(0, dtype=np.float64)
             spread = np.where(spread > _STILL * (1 + np.abs(mean)), spread, np.inf)
-        rows = np.empty(codes.shape, dtype)
+        rows: np.ndarray = np.empty(codes.shape, dtype)
         for start in range(0, len(codes), 1024):
             rows[start : start + 1024] = (codes[start : start + 1024] - mean) / spread
-        n, dim = rows.shape
+        n, dim = codes.shape
         return cls(rows, mean, spread, rows @ rows.T if n <= 2 * dim else None)
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ from atlas.files import write_bytes
 INK, QUIET, MORE, LESS = "#1f1b16", "#655d51", "#9a4420", "#22605c"
 """The site's colours: text, notes, more deprived, less deprived."""
 
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "inequality atlas",
     "font.family": "DejaVu Sans",
     "font.size": 8,
