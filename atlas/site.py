@@ -18,7 +18,15 @@ import jinja2
 
 from atlas.errors import InputError
 from atlas.faults import fault_point
-from atlas.files import PARTIAL_SUFFIX, atomic_path, remove_partials, require_space, sha256_bytes, write_bytes
+from atlas.files import (
+    PARTIAL_SUFFIX,
+    atomic_path,
+    read_json,
+    remove_partials,
+    require_space,
+    sha256_bytes,
+    write_bytes,
+)
 from atlas.grid import AXES
 from atlas.hosts import CONTENT_SECURITY_POLICY, headers_file
 from atlas.info import FORMAT_VERSION
@@ -74,7 +82,7 @@ def build_site(
         SpaceError: the site will not fit on the disk.
     """
     manifest = read_manifest(packs / PACKS_MANIFEST)
-    evidence = read_report(report, manifest.info.method) if report else None
+    evidence = read_report(report, manifest.info.method, manifest.info.grid.steps) if report else None
     _require_own(out)
     require_space(out, sum(entry.length for entry in manifest.files()) + (1 << 20), "the site")
     out.mkdir(parents=True, exist_ok=True)
@@ -82,6 +90,8 @@ def build_site(
     for leftover in out.glob(f".*{PARTIAL_SUFFIX}"):
         leftover.unlink()
     page_files = _page_files(manifest)
+    if report:
+        page_files["report"] = _numbers(report)
     documents = _documents(manifest, page_files, evidence, settings)
     total = sum(1 for _ in manifest.files()) + len(page_files) + len(documents) + 1
     hashes: dict[str, str] = {}
@@ -134,6 +144,13 @@ def _page_files(manifest: Manifest) -> dict[str, _File]:
     value = json.dumps(_streets(manifest), separators=(",", ":"), ensure_ascii=True)
     files["streets"] = _hashed("streets", f'ATLAS.put("streets", {value});\n'.encode(), "js")
     return files
+
+
+def _numbers(report: Path) -> _File:
+    """Return the report as the site carries it: every number, without what is said of figures, which stay at home."""
+    value = {name: section for name, section in read_json(report).items() if name != "figures"}
+    text = json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False)
+    return _hashed("report", f"{text}\n".encode(), "json")
 
 
 def _hashed(stem: str, data: bytes, suffix: str) -> _File:

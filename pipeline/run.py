@@ -205,6 +205,10 @@ class Chain:
             folder.boundaries,
             self.log,
             progress,
+            generator=folder.generator,
+            encoders={method: folder.encoder(method) for method in ENCODERS if method in self.preset.invert.methods},
+            comparison=folder.comparison,
+            device=self.device,
         )
 
     def _render(self, progress: Progress) -> tuple[Stage, Work]:

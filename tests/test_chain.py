@@ -43,6 +43,11 @@ photographs = "extremes"
 limit = 60
 [boundaries]
 folds = 2
+bootstraps = 100
+permutations = 4
+bases = 2
+reinverted = 1
+reinvert_steps = 2
 [render]
 bases = "random:2"
 steps = 1
@@ -234,6 +239,7 @@ def test_from_and_until(copied):
         ("invert.batch:2", "invert e4e"),
         ("invert.batch:10", "invert projector"),
         ("compare.before-record", "compare"),
+        ("boundaries.part:2", "boundaries"),
         ("render.shard:1", "render"),
         ("render.shard:4", "render"),
         ("render.before-record", "render"),

@@ -21,8 +21,9 @@ class Directions:
     """The walks' directions.
 
     Attributes:
-        vectors: [3, D] unit vectors, each orthogonal to the other two axes' normals.
-        retained: [3], the length of what was left of each unit normal; also the cosine between direction and normal.
+        vectors: [3, D] unit vectors.
+        retained: [3], the cosine between each direction and its axis's normal; of a conditional direction also the
+            length of what was left of the unit normal.
     """
 
     vectors: np.ndarray
@@ -69,3 +70,24 @@ def conditional_directions(normals: np.ndarray) -> Directions:
 def cosines(normals: np.ndarray) -> np.ndarray:
     """Return the cosine between every two unit normals, [3, 3]."""
     return normals @ normals.T
+
+
+def partial_directions(codes: np.ndarray, percentiles: np.ndarray) -> np.ndarray:
+    """Return how codes change, on average, where one percentile changes and the two others do not.
+
+    Boundaries of correlated dimensions lean on each other's signs: where income shows in the doors, the health
+    boundary looks at doors too. Along a conditional direction the other scores are held, and so the doors must change
+    the other way. Least squares of the codes on all three percentiles has no such debt: it is the pattern that goes
+    with one dimension and not the filter that detects it (Haufe et al. 2014).
+
+    Args:
+        codes: [N, D] of photographs, of whatever percentiles.
+        percentiles: [N, 3].
+
+    Returns:
+        [3, D] unit vectors.
+    """
+    design = np.column_stack([np.ones(len(percentiles)), percentiles])
+    changes = np.linalg.lstsq(design, codes, rcond=None)[0][1:]
+    vectors: np.ndarray = changes / np.linalg.norm(changes, axis=1, keepdims=True)
+    return vectors

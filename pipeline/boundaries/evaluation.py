@@ -1,157 +1,263 @@
-"""How well a boundary tells areas apart that it has not seen: folds by area, metrics, an interval by bootstrap."""
+"""How well an axis's boundary tells photographs apart that it has not seen: by the paper's protocol and an honest one.
+
+The paper's protocol ("random") splits photographs at random, 80/20. Neighbouring photographs, often of one house, then
+fall on both sides. The honest one ("blocks") splits 1 km blocks of whole areas and leaves out of the training part what
+lies within 100 m of the test part. Both are run on the same photographs, so that the difference between them is what
+the random split flatters. Here the random split is drawn as disjoint test parts, so that every photograph is judged
+once in both.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.metrics import roc_auc_score
 
 from atlas.errors import InputError
-from pipeline.boundaries.svm import LinearBoundary
+from atlas.preset import BoundarySettings
+from atlas.progress import Progress, silent
+from pipeline.boundaries.blocks import group_folds, near, random_folds
+from pipeline.boundaries.metrics import METRICS, Predictions, auc, bootstrap, draw_blocks, estimates, interval
+from pipeline.boundaries.solver import Gram, Machines, balanced_weights, fit_machines
 
-DRAWS = 1000
+PROTOCOLS = ("random", "blocks")
+C_GRID = tuple(10.0**exponent for exponent in range(-6, 1))
+_INNER_FOLDS = 3
+_PERMUTED_TOLERANCE = 1e-2
+_DIGITS = 6
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Metrics of out-of-fold predictions; the positive class is the least deprived.
+@dataclass(frozen=True, eq=False)
+class Case:
+    """The balanced extremes of one axis, in one representation (a method's codes, features, colour).
 
     Attributes:
-        precision, recall, f1, auc: 0 … 1.
-        f1_interval: 95 %, by bootstrap over areas.
-        n: photographs predicted, each by a boundary that has seen none of its area.
-        n_train: photographs a boundary was fitted to, on average over the folds.
-        areas: how many areas these photographs are of.
-        folds: how many boundaries were fitted.
+        name: of the axis, for errors.
+        gram: codes of the n photographs.
+        labels: [n] 0 the most deprived, 1 the least.
+        areas, blocks: [n] int.
+        places: [n, 2] metres.
     """
 
-    precision: float
-    recall: float
-    f1: float
-    auc: float
-    f1_interval: tuple[float, float]
-    n: int
-    n_train: int
-    areas: int
-    folds: int
+    name: str
+    gram: Gram
+    labels: np.ndarray
+    areas: np.ndarray
+    blocks: np.ndarray
+    places: np.ndarray
 
 
-def area_folds(areas: np.ndarray, labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Deal whole areas into folds so that each fold has about its share of both classes.
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A way of splitting photographs.
 
-    Areas are dealt from the largest to the smallest, equals in an order drawn by ``seed``, each to the fold where the
-    classes then lie most even.
-
-    Args:
-        areas: [n] area of each photograph.
-        labels: [n] 0 or 1.
-        folds: at most the number of areas.
-        seed: of the order.
-
-    Returns:
-        [n] the fold of each photograph, 0 … folds − 1; every fold has at least one area.
+    Attributes:
+        protocol: one of `PROTOCOLS`.
+        fold_of: [n] the fold in which each photograph is judged.
+        train: [n, folds] bool, what each fold's machine may see.
+        units: [n], what the inner folds, in which C is chosen, keep together.
     """
-    _, index = np.unique(areas, return_inverse=True)
-    counts = np.zeros((index.max() + 1, 2))
-    np.add.at(counts, (index, labels), 1)
-    shares = counts / np.maximum(counts.sum(0), 1)
-    drawn = np.random.default_rng(seed).permutation(len(counts))
-    order = drawn[np.argsort(-counts[drawn].sum(1), kind="stable")]
-    filled = np.zeros((folds, 2))
-    fold_of = np.empty(len(counts), int)
-    for place, area in enumerate(order):
-        # A fold costs as much as it already has of these classes; empty ones come first when few areas are left.
-        cost = (filled * shares[area]).sum(1)
-        empty = ~filled.any(1)
-        if empty.any() and len(order) - place <= empty.sum():
-            cost[~empty] = np.inf
-        fold_of[area] = int(np.argmin(cost))
-        filled[fold_of[area]] += shares[area]
-    return fold_of[index]
+
+    protocol: str
+    fold_of: np.ndarray
+    train: np.ndarray
+    units: np.ndarray
+
+    @property
+    def folds(self) -> int:
+        """Return how many folds there are."""
+        return self.train.shape[1]
 
 
-def out_of_fold(machine: LinearBoundary, codes: np.ndarray, labels: np.ndarray, fold_of: np.ndarray) -> np.ndarray:
-    """Return each code's signed distance [n] to the boundary fitted without its fold.
+def random_split(case: Case, folds: int, seed: int) -> Split:
+    """Split photographs at random, both classes evenly."""
+    fold_of = random_folds(case.labels, folds, seed)
+    return Split("random", fold_of, fold_of[:, None] != np.arange(folds), np.arange(len(fold_of)))
+
+
+def block_split(case: Case, folds: int, seed: int) -> Split:
+    """Split blocks and leave a margin around each test part.
 
     Raises:
-        InputError: one fold has all of a class.
+        InputError: there are fewer blocks than folds, or a training part is left with one class.
     """
-    scores = np.empty(len(codes))
-    for fold in np.unique(fold_of):
-        test = fold_of == fold
-        if len(np.unique(labels[~test])) < 2:
+    blocks = len(np.unique(case.blocks))
+    if blocks < folds:
+        raise InputError(
+            f"axis {case.name} has photographs in {blocks} blocks of 1 km in its extremes and {folds} folds need as "
+            "many: lower --folds or add photographs from elsewhere"
+        )
+    fold_of = group_folds(case.blocks, case.labels, folds, seed)
+    train = np.stack([(fold_of != f) & ~near(case.places, fold_of == f) for f in range(folds)], 1)
+    for seen in train.T:
+        if len(np.unique(case.labels[seen])) < 2:
             raise InputError(
-                "all areas of one class fell into one fold: lower --folds or add photographs of more areas"
+                f"axis {case.name}: all areas of one class fell into one fold or within 100 m of it: lower --folds or "
+                "add photographs of more areas"
             )
-        scores[test] = clone(machine).fit(codes[~test], labels[~test]).decision_function(codes[test])
-    return scores
+    return Split("blocks", fold_of, train, case.blocks)
 
 
-def evaluate(
-    machine: LinearBoundary, codes: np.ndarray, labels: np.ndarray, areas: np.ndarray, folds: int, seed: int
-) -> Evaluation:
-    """Cross-validate by area.
-
-    Args:
-        machine: its parameters are used, not its fit.
-        codes: [n, D].
-        labels: [n] 0 the most deprived, 1 the least; both occur.
-        areas: [n] area of each photograph; each class has at least two.
-        folds: at most the number of areas.
-        seed: of the folds and the bootstrap.
-    """
-    fold_of = area_folds(areas, labels, folds, seed)
-    scores = out_of_fold(machine, codes, labels, fold_of)
-    predicted = scores > 0
-    hits = hit_counts(labels, predicted)
-    precision, recall, f1 = (float(v) for v in rates(hits.sum(0)))
-    return Evaluation(
-        precision=precision,
-        recall=recall,
-        f1=f1,
-        auc=float(roc_auc_score(labels, scores)),
-        f1_interval=f1_interval(hits, areas, seed),
-        n=len(labels),
-        n_train=round(len(labels) * (folds - 1) / folds),
-        areas=len(np.unique(areas)),
-        folds=folds,
-    )
-
-
-def hit_counts(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return for each photograph whether it is a true positive, a false positive, a false negative: [n, 3] 0 or 1."""
-    actual, predicted = labels.astype(bool), predicted.astype(bool)
-    return np.stack([actual & predicted, ~actual & predicted, actual & ~predicted], 1).astype(np.int64)
-
-
-def rates(hits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return precision, recall and F1 of counts [..., 3]; 0 where there is nothing to divide by."""
-    true, false, missed = hits[..., 0], hits[..., 1], hits[..., 2]
-    parts = ((true, true + false), (true, true + missed), (2 * true, 2 * true + false + missed))
-    precision, recall, f1 = (a / np.maximum(b, 1) for a, b in parts)
-    return precision, recall, f1
-
-
-def f1_interval(hits: np.ndarray, areas: np.ndarray, seed: int, draws: int = DRAWS) -> tuple[float, float]:
-    """Return a 95 % interval of F1 from resampling areas, photographs of one area being anything but independent.
-
-    Args:
-        hits: [n, 3] of `hit_counts`.
-        areas: [n].
-        seed: of the draws.
-        draws: how many resamples.
+def choose_c(case: Case, split: Split, seed: int) -> np.ndarray:
+    """Choose C for each fold inside its training part: the one of `C_GRID` whose AUC is highest in inner folds.
 
     Returns:
-        The 2.5th and 97.5th percentile of the draws, widened to hold F1 itself where few areas leave it outside.
+        [folds]; of equals the smallest, which is the smoothest.
+
+    Raises:
+        InputError: a training part has a single block, so that nothing is left to choose by.
     """
-    _, index = np.unique(areas, return_inverse=True)
-    by_area = np.zeros((index.max() + 1, 3), np.int64)
-    np.add.at(by_area, index, hits)
-    count = len(by_area)
-    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
-    *_, drawn = rates(times @ by_area)
-    *_, f1 = rates(by_area.sum(0))
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(min(low, f1)), float(max(high, f1))
+    inner = np.full(split.train.shape, -1)
+    for f, seen in enumerate(split.train.T):
+        units = len(np.unique(split.units[seen]))
+        if units < 2:
+            raise InputError(
+                f"axis {case.name}: the training part of a fold has photographs of 1 block only, in which C cannot be "
+                "chosen: give --c, lower --folds or add photographs from elsewhere"
+            )
+        folds = min(_INNER_FOLDS, units)
+        inner[seen, f] = group_folds(split.units[seen], case.labels[seen], folds, seed + f)
+    columns = [(f, j) for f in range(split.folds) for j in range(inner[:, f].max() + 1)]
+    seen = np.stack([split.train[:, f] & (inner[:, f] != j) for f, j in columns], 1)
+    found = _fit(case, np.repeat(seen, len(C_GRID), 1), np.tile(C_GRID, len(columns)))
+    scores = found.scores.reshape(len(case.labels), len(columns), len(C_GRID))
+    chosen = []
+    for f in range(split.folds):
+        rows = split.train[:, f]
+        mine = np.empty((len(rows), len(C_GRID)))
+        for k, (fold, j) in enumerate(columns):
+            if fold == f:
+                mine[inner[:, f] == j] = scores[inner[:, f] == j, k]
+        chosen.append(_best(auc(case.labels[rows], mine[rows], inner[rows, f])))
+    return np.array(chosen)
+
+
+def final_c(case: Case, split: Split, settings: BoundarySettings) -> float:
+    """Return the C of the boundary fitted to all photographs: as set, or the best one over the split's folds."""
+    if settings.c:
+        return settings.c
+    seen = np.repeat(split.train, len(C_GRID), 1)
+    found = _fit(case, seen, np.tile(C_GRID, split.folds)).scores.reshape(len(case.labels), split.folds, -1)
+    return _best(auc(case.labels, found[np.arange(len(found)), split.fold_of], split.fold_of))
+
+
+def _best(areas: np.ndarray) -> float:
+    return C_GRID[int(np.argmax(np.round(areas, 9)))]
+
+
+def _fit(case: Case, seen: np.ndarray, c: np.ndarray) -> Machines:
+    labels = np.broadcast_to(case.labels[:, None], seen.shape)
+    return fit_machines(case.gram, labels, balanced_weights(labels, seen), c)
+
+
+def out_of_fold(case: Case, split: Split, c: np.ndarray) -> tuple[Predictions, Machines]:
+    """Predict every photograph by the machine of its fold; return that and the machines, one a fold."""
+    machines = _fit(case, split.train, c)
+    scores = machines.scores[np.arange(len(case.labels)), split.fold_of]
+    return Predictions(case.labels, scores, split.fold_of), machines
+
+
+def permuted_auc(
+    case: Case, split: Split, c: np.ndarray, permutations: int, seed: int, progress: Progress = silent
+) -> np.ndarray:
+    """Return the out-of-fold AUC where deprivation was dealt anew to whole areas and every machine refitted.
+
+    The areas' classes are permuted among the areas of the sample; codes, folds and C stay, C as it was chosen on the
+    true classes.
+
+    Returns:
+        [1 + permutations]; the first one belongs to the true classes, found with the same tolerance.
+    """
+    _, first, index = np.unique(case.areas, return_index=True, return_inverse=True)
+    of_area = case.labels[first]
+    rng = np.random.default_rng(seed)
+    dealt = [of_area, *(rng.permutation(of_area) for _ in range(permutations))]
+    labels = np.stack(dealt, 1)[index].astype(np.int8)
+    scores = np.empty(labels.shape, np.float32)
+    for f in range(split.folds):
+        seen = np.broadcast_to(split.train[:, [f]], labels.shape)
+        found = fit_machines(case.gram, labels, balanced_weights(labels, seen), c[f], _PERMUTED_TOLERANCE)
+        test = split.fold_of == f
+        scores[test] = found.scores[test]
+        progress(f + 1, split.folds)
+    return auc(labels, scores, split.fold_of)
+
+
+def p_value(null: np.ndarray, observed: float) -> float:
+    """Return the share of permutations that do at least as well, the true one counted among them."""
+    return float((1 + (null >= observed).sum()) / (1 + len(null)))
+
+
+def evaluate(case: Case, settings: BoundarySettings, seed: int, progress: Progress = silent) -> dict[str, Any]:
+    """Run both protocols.
+
+    Args:
+        case: the photographs.
+        settings: folds, C (0: chosen inside the training part), bootstrap draws, permutations.
+        seed: of folds, bootstrap and permutations.
+        progress: told of folds of the permutations.
+
+    Returns:
+        JSON-able: ``rows``, one a protocol, and ``leakage``: how much higher F1 and AUC are by the random split, each
+        with its 95 % interval over the same draws of blocks.
+    """
+    _, blocks = np.unique(case.blocks, return_inverse=True)
+    times = draw_blocks(int(blocks.max()) + 1, settings.bootstraps, seed)
+    rows, found, drawn = [], [], []
+    for split in (random_split(case, settings.folds, seed), block_split(case, settings.folds, seed)):
+        c = np.full(split.folds, settings.c) if settings.c else choose_c(case, split, seed)
+        predictions, _ = out_of_fold(case, split, c)
+        found.append(estimates(predictions))
+        drawn.append(bootstrap(predictions, blocks, times))
+        row = _row(case, split, c, found[-1], drawn[-1])
+        if split.protocol == "blocks":
+            row |= _permutation(case, split, c, settings.permutations, seed, progress)
+        rows.append(row)
+    return {"rows": rows, "leakage": _leakage(found, drawn)}
+
+
+def _row(
+    case: Case, split: Split, c: np.ndarray, found: dict[str, float], drawn: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"axis": case.name, "protocol": split.protocol}
+    row |= {name: round(found[name], _DIGITS) for name in METRICS}
+    row |= {f"{name}_interval": _rounded(interval(drawn[name], found[name])) for name in METRICS}
+    left_out = (~split.train).sum(0) - np.bincount(split.fold_of, minlength=split.folds)
+    return row | {
+        "n": len(case.labels),
+        "n_train": round(float(split.train.sum(0).mean())),
+        "left_out_near": round(float(left_out.mean())),
+        "areas": len(np.unique(case.areas)),
+        "blocks": len(np.unique(case.blocks)),
+        "folds": split.folds,
+        "c": c.tolist(),
+    }
+
+
+def _permutation(
+    case: Case, split: Split, c: np.ndarray, permutations: int, seed: int, progress: Progress
+) -> dict[str, Any]:
+    if not permutations:
+        return {"permutations": 0}
+    areas = permuted_auc(case, split, c, permutations, seed, progress)
+    observed, null = float(areas[0]), areas[1:]
+    return {
+        "permutations": permutations,
+        "p": round(p_value(null, observed), _DIGITS),
+        "null_auc": _rounded([null.mean(), *np.percentile(null, [2.5, 97.5])]),
+    }
+
+
+def _leakage(found: list[dict[str, float]], drawn: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """Return by how much the first protocol's F1 and AUC exceed the second's."""
+    result: dict[str, Any] = {}
+    for name in ("f1", "auc"):
+        difference = found[0][name] - found[1][name]
+        result[name] = round(difference, _DIGITS)
+        result[f"{name}_interval"] = _rounded(interval(drawn[0][name] - drawn[1][name], difference))
+    return result
+
+
+def _rounded(values: Any) -> list[float]:
+    return [round(float(v), _DIGITS) for v in values]

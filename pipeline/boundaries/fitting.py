@@ -1,96 +1,216 @@
-"""From latent codes to boundaries: three hyperplanes, how well each tells areas apart, and the walks' directions."""
+"""From latent codes to boundaries: three hyperplanes, the walks' directions, and how sure they are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from atlas.errors import InputError
 from atlas.grid import AXES
 from atlas.preset import BoundarySettings
-from atlas.progress import Progress, silent
-from pipeline.boundaries.directions import conditional_directions
-from pipeline.boundaries.evaluation import Evaluation, evaluate
-from pipeline.boundaries.sample import Sample, balanced_sample, join
+from pipeline.boundaries.directions import (
+    Directions,
+    conditional_directions,
+    cosines,
+    partial_directions,
+    residual,
+)
+from pipeline.boundaries.evaluation import Case, Split, block_split, final_c
+from pipeline.boundaries.metrics import draw_blocks
+from pipeline.boundaries.sample import Labelled, Sample, balanced_sample
+from pipeline.boundaries.solver import Gram, balanced_weights, fit_machines
 from pipeline.boundaries.store import Boundaries
 from pipeline.boundaries.svm import LinearBoundary
-from pipeline.inversion.latents import Latents
-from pipeline.photos.dataset import Dataset
+from pipeline.boundaries.units import percentile_curve
 
 _SPAN = (5, 95)
+_DRAWS = 100  # bootstrap draws of the directions: each refits every axis
+_DIGITS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class AxisFit:
+    """One axis's boundary and what it was fitted to.
+
+    Attributes:
+        sample: the photographs.
+        case: the same, as the protocols need them.
+        split: the honest split.
+        machine: fitted to all of the sample.
+        seen_by_others: [N] signed distances of all photographs, each by a machine that has not seen its block; only
+            their order and spread are of the kind that unseen pictures get.
+    """
+
+    sample: Sample
+    case: Case
+    split: Split
+    machine: LinearBoundary
+    seen_by_others: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """The boundaries of one method and what is known about them.
+    """The boundaries of one method.
 
     Attributes:
         boundaries: the hyperplanes and directions.
-        samples: the photographs behind each axis's boundary.
-        evaluations: how well each axis's boundary does on areas it has not seen.
-        photographs, areas: how many there were in all.
+        axes: one per axis.
+        labelled: all photographs.
     """
 
     boundaries: Boundaries
-    samples: tuple[Sample, ...]
-    evaluations: tuple[Evaluation, ...]
-    photographs: int
-    areas: int
+    axes: tuple[AxisFit, ...]
+    labelled: Labelled
+
+
+def case_of(labelled: Labelled, axis: int, settings: BoundarySettings, seed: int) -> tuple[Sample, Case]:
+    """Take the balanced extremes of an axis.
+
+    Raises:
+        InputError: see `balanced_sample`.
+    """
+    sample = balanced_sample(labelled, axis, settings.fifth, settings.folds, seed)
+    rows = sample.rows
+    gram = Gram.of(labelled.codes[rows])
+    return sample, Case(
+        AXES[axis], gram, sample.labels, labelled.areas[rows], labelled.blocks[rows], labelled.places[rows]
+    )
+
+
+def fit_axis(labelled: Labelled, axis: int, settings: BoundarySettings, seed: int) -> AxisFit:
+    """Fit the boundary of one axis, and one for each fold of the honest split."""
+    sample, case = case_of(labelled, axis, settings, seed)
+    split = block_split(case, settings.folds, axis_seed(seed, axis))
+    c = final_c(case, split, settings)
+    machine = LinearBoundary(c=c).fit(labelled.codes[sample.rows], sample.labels)
+    return AxisFit(sample, case, split, machine, _seen_by_others(labelled, sample, case, split, c))
 
 
 def fit_boundaries(
-    latents: Latents,
-    dataset: Dataset,
-    settings: BoundarySettings,
-    seed: int,
-    method: str,
-    progress: Progress = silent,
+    labelled: Labelled, settings: BoundarySettings, seed: int, method: str, shape: tuple[int, int]
 ) -> Fit:
-    """Fit and evaluate the boundary of every axis.
-
-    The boundary that is walked is fitted to all of the balanced sample; what is said about it comes from boundaries
-    fitted without the areas they are tested on.
+    """Fit every axis and make the walks' directions.
 
     Args:
-        latents: codes of the dataset's photographs, or of some of them.
-        dataset: percentiles and areas.
-        settings: the share in each class, C, folds.
-        seed: of the balancing, the folds and the bootstrap.
+        labelled: codes of photographs.
+        settings: the share in each class, C, folds, which directions.
+        seed: of balancing and folds.
         method: how the codes were found.
-        progress: told of axes.
+        shape: (num_ws, w_dim) of the generator.
 
     Raises:
-        InputError: see `join`, `balanced_sample` and `conditional_directions`.
+        InputError: see `balanced_sample`, `block_split` and `conditional_directions`.
     """
-    labelled = join(latents, dataset)
-    samples = [balanced_sample(labelled, axis, settings.fifth, settings.folds, seed) for axis in range(len(AXES))]
-    machines, evaluations = [], []
-    for axis, sample in enumerate(samples):
-        codes, areas = labelled.codes[sample.rows], labelled.areas[sample.rows]
-        machine = LinearBoundary(c=settings.c)
-        evaluations.append(evaluate(machine, codes, sample.labels, areas, settings.folds, _mixed(seed, axis)))
-        machines.append(machine.fit(codes, sample.labels))
-        progress(axis + 1, len(AXES))
-    normals = np.stack([machine.normal_ for machine in machines])
-    directions = conditional_directions(normals)
-    scores = np.stack([machine.decision_function(labelled.codes) for machine in machines], 1)
+    axes = tuple(fit_axis(labelled, axis, settings, seed) for axis in range(len(AXES)))
+    normals = np.stack([a.machine.normal_ for a in axes])
+    scores = labelled.codes @ normals.T + np.array([a.machine.intercept_ for a in axes])
     low, high = np.percentile(scores, _SPAN, axis=0)
+    directions = walk_directions(normals, labelled, settings)
     boundaries = Boundaries(
         method=method,
         space=labelled.space,
-        num_ws=latents.w.shape[1],
-        w_dim=latents.w.shape[2],
+        num_ws=shape[0],
+        w_dim=shape[1],
         normals=normals,
-        intercepts=np.array([machine.intercept_ for machine in machines]),
-        scales=np.array([machine.scale_ for machine in machines]),
+        intercepts=np.array([a.machine.intercept_ for a in axes]),
+        scales=np.array([a.machine.scale_ for a in axes]),
         directions=directions.vectors,
         retained=directions.retained,
         score_span=high - low,
+        kind=settings.directions,
     )
-    areas = len(np.unique(labelled.areas))
-    return Fit(boundaries, tuple(samples), tuple(evaluations), len(latents), areas)
+    return Fit(boundaries, axes, labelled)
 
 
-def _mixed(seed: int, axis: int) -> int:
+def walk_directions(normals: np.ndarray, labelled: Labelled, settings: BoundarySettings) -> Directions:
+    """Make the directions that the settings ask for.
+
+    Raises:
+        InputError: an axis cannot be walked without moving another, or a partial direction lowers its own score.
+    """
+    conditional = conditional_directions(normals)
+    if settings.directions == "orthogonal":
+        return conditional
+    vectors = partial_directions(labelled.codes, labelled.percentiles)
+    along = (vectors * normals).sum(1)
+    if (along <= 0).any():
+        raise InputError(
+            f"the partial direction of {AXES[int(np.argmin(along))]} would lower its own score: these photographs do "
+            'not tell the axes apart; use directions = "orthogonal"'
+        )
+    return Directions(vectors, along)
+
+
+def axis_seed(seed: int, axis: int) -> int:
     """Return a seed for one axis, so that axes do not share their folds' order."""
     return int(np.random.SeedSequence([seed, axis, 1]).generate_state(1)[0])
+
+
+def percentile_curves(fit: Fit, seed: int) -> dict[str, Any]:
+    """Return per axis what a score says of the percentile of deprivation, along a walk from the median photograph."""
+    curves = {}
+    for axis, (name, each) in enumerate(zip(AXES, fit.axes, strict=True)):
+        middle = float(np.median(each.seen_by_others))
+        curves[name] = percentile_curve(
+            each.seen_by_others,
+            fit.labelled.percentiles[:, axis],
+            fit.labelled.blocks,
+            middle,
+            float(fit.boundaries.score_span[axis]),
+            axis_seed(seed, axis),
+        )
+    return curves
+
+
+def direction_spread(fit: Fit, seed: int) -> dict[str, Any]:
+    """Refit every axis to blocks drawn anew, and say how far normals turn and how much of each survives.
+
+    Returns:
+        JSON-able, 95 % intervals over the draws: ``angle`` between each axis's drawn and own normal in degrees (its
+        median and 97.5th percentile), ``cosines`` between every two normals [3, 3, 2], what
+        ``survives`` of each [3, 2].
+    """
+    labelled, normals = fit.labelled, fit.boundaries.normals
+    times = draw_blocks(int(labelled.blocks.max()) + 1, _DRAWS, seed)
+    drawn = np.stack([_drawn_normals(each, labelled, times) for each in fit.axes])  # [3, draws, D]
+    along = np.einsum("abd,ad->ab", drawn, normals).clip(-1, 1)
+    angles = np.degrees(np.arccos(along))
+    pairs = np.stack([cosines(drawn[:, b]) for b in range(_DRAWS)])
+    kept = np.stack(
+        [[np.linalg.norm(residual(n[i], np.delete(n, i, 0))) for i in range(len(n))] for n in drawn.swapaxes(0, 1)]
+    )
+    return {
+        "draws": _DRAWS,
+        "angle": [_ends(a, (50, 97.5)) for a in angles],
+        "cosines": [[_ends(pairs[:, i, j]) for j in range(3)] for i in range(3)],
+        "survives": [_ends(kept[:, i]) for i in range(3)],
+    }
+
+
+def _drawn_normals(each: AxisFit, labelled: Labelled, times: np.ndarray) -> np.ndarray:
+    seen = times[:, labelled.blocks[each.sample.rows]].T
+    labels = np.broadcast_to(each.case.labels[:, None], seen.shape)
+    found = fit_machines(each.case.gram, labels, balanced_weights(labels, seen), each.machine.c)
+    return each.case.gram.hyperplanes(found.coefficients, found.biases)[0]
+
+
+def _seen_by_others(labelled: Labelled, sample: Sample, case: Case, split: Split, c: float) -> np.ndarray:
+    """Score every photograph by the machine of its block's fold, or of one dealt to it if its block has none."""
+    labels = np.broadcast_to(case.labels[:, None], split.train.shape)
+    found = fit_machines(case.gram, labels, balanced_weights(labels, split.train), c)
+    normals, intercepts, _ = case.gram.hyperplanes(found.coefficients, found.biases)
+    fold_of_block = np.arange(int(labelled.blocks.max()) + 1) % split.folds
+    fold_of_block[labelled.blocks[sample.rows]] = split.fold_of
+    every = labelled.codes @ normals.T + intercepts
+    scores: np.ndarray = every[np.arange(len(every)), fold_of_block[labelled.blocks]]
+    return scores
+
+
+def _ends(values: np.ndarray, at: tuple[float, float] = (2.5, 97.5)) -> list[float]:
+    return [_plain(v) for v in np.percentile(values, at)]
+
+
+def _plain(value: float) -> float:
+    return round(float(value), _DIGITS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,45 +12,80 @@ import numpy as np
 
 from atlas.grid import AXES
 from atlas.preset import BoundarySettings
-from pipeline.boundaries.directions import cosines
+from pipeline.boundaries.blocks import MARGIN
+from pipeline.boundaries.directions import cosines, residual
 from pipeline.boundaries.fitting import Fit
+from pipeline.boundaries.metrics import METRICS
 from pipeline.boundaries.paper import paper_rows
+from pipeline.boundaries.sample import Sample
 
 LITTLE = 0.3  # of a normal that survives; below it a walk moves its own score by less than a third of its length
 _DIGITS = 6
-_COLUMNS = ("axis", "method", "protocol", "precision", "recall", "f1", "f1_low", "f1_high", "auc")
-_COUNTS = ("n", "n_train", "areas", "folds")
+_COLUMNS = ("axis", "method", "protocol", *METRICS, *(f"{m}_{end}" for m in METRICS for end in ("low", "high")), "p")
+_COUNTS = ("n", "n_train", "left_out_near", "areas", "blocks", "folds", "permutations")
+_SPLIT_NOTE = (
+    "random: photographs dealt at random into disjoint test parts, as the paper split them (it drew one of 20 %); "
+    f"blocks: whole areas, by 1 km, training photographs within {MARGIN:.0f} m of a test photograph left out. "
+    "Intervals: 95 %, bootstrap over blocks. p: deprivation permuted over areas, refitted; the statistic is the AUC."
+)
+
+
+def method_report(fit: Fit) -> dict[str, Any]:
+    """Return what is said of one method's boundaries, JSON-able, by section of the report."""
+    b = fit.boundaries
+    survives = [np.linalg.norm(residual(b.normals[i], np.delete(b.normals, i, 0))) for i in range(len(AXES))]
+    return {
+        "classes": classes([each.sample for each in fit.axes]),
+        "space": b.space,
+        "directions": b.kind,
+        "c": {axis: each.machine.c for axis, each in zip(AXES, fit.axes, strict=True)},
+        "cosines": plain(cosines(b.normals)),
+        "survives": plain(survives),
+        "retained": plain(b.retained),
+        "score_span": plain(b.score_span),
+        "walk_length": plain(b.walk_length),
+    }
 
 
 def build_report(
-    fits: Sequence[Fit], settings: BoundarySettings, seed: int, inversions: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Mapping[str, Any]],
+    cells: Mapping[str, Sequence[Mapping[str, Any]]],
+    dataset: Mapping[str, Any],
+    settings: BoundarySettings,
+    seed: int,
 ) -> dict[str, Any]:
-    """Return the report as JSON-able values.
+    """Return the whole report as JSON-able values.
 
     Args:
-        fits: one per inversion method.
+        methods: per inversion method its sections (`method_report`, and what else was measured).
+        cells: per representation (methods, then references) what `evaluate` found of each axis.
+        dataset: what the report says of the photographs.
         settings: as they were fitted.
         seed: likewise.
-        inversions: per method, what its latents say of how they were made.
     """
-    by_method = {fit.boundaries.method: fit for fit in fits}
-    first = fits[0]
+    rows = [{"method": name, **row} for name, found in cells.items() for cell in found for row in cell["rows"]]
+    leakage = [
+        {"method": name, "axis": axis, **cell["leakage"]}
+        for name, found in cells.items()
+        for axis, cell in zip(AXES, found, strict=True)
+    ]
+    sections = sorted({section for found in methods.values() for section in found})
     return {
-        "methods": list(by_method),
+        "methods": list(methods),
+        "references": [name for name in cells if name not in methods],
         "axes": list(AXES),
-        "dataset": {"photographs": first.photographs, "areas": first.areas},
-        "settings": {"fifth": settings.fifth, "c": settings.c, "folds": settings.folds, "seed": seed},
+        "dataset": dict(dataset),
+        "settings": {**dataclasses.asdict(settings), "seed": seed},
         "positive": "least deprived",
-        "classes": {name: _classes(fit) for name, fit in by_method.items()},
-        "table1": [row for fit in fits for row in _rows(fit)],
+        "protocols": _SPLIT_NOTE,
+        "table1": rows,
         "paper_table1": paper_rows(),
-        "space": {name: fit.boundaries.space for name, fit in by_method.items()},
-        "cosines": {name: _plain(cosines(fit.boundaries.normals)) for name, fit in by_method.items()},
-        "retained": {name: _plain(fit.boundaries.retained) for name, fit in by_method.items()},
-        "score_span": {name: _plain(fit.boundaries.score_span) for name, fit in by_method.items()},
-        "walk_length": {name: _plain(fit.boundaries.walk_length) for name, fit in by_method.items()},
-        "inversion": {name: dict(facts) for name, facts in inversions.items()},
-        "warnings": [warning for fit in fits for warning in _warnings(fit)],
+        "leakage": leakage,
+        "leakage_line": leakage_line(leakage, list(methods)),
+        **{
+            section: {name: found[section] for name, found in methods.items() if section in found}
+            for section in sections
+        },
     }
 
 
@@ -59,55 +95,63 @@ def table1_csv(report: Mapping[str, Any]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*_COLUMNS, *_COUNTS))
     for row in report["table1"]:
-        low, high = row["f1_interval"]
-        flat = {**row, "f1_low": low, "f1_high": high}
-        writer.writerow([flat[name] for name in (*_COLUMNS, *_COUNTS)])
+        flat = dict(row)
+        for metric in METRICS:
+            flat[f"{metric}_low"], flat[f"{metric}_high"] = row[f"{metric}_interval"]
+        writer.writerow([flat.get(name, "") for name in (*_COLUMNS, *_COUNTS)])
     for row in report["paper_table1"]:
         flat = {**row, "protocol": "paper: random split of photographs"}
         writer.writerow([flat.get(name, "") for name in (*_COLUMNS, *_COUNTS)])
     return text.getvalue()
 
 
-def _rows(fit: Fit) -> list[dict[str, Any]]:
-    return [
-        {
-            "axis": axis,
-            "method": fit.boundaries.method,
-            "protocol": "area",
-            "precision": _plain(e.precision),
-            "recall": _plain(e.recall),
-            "f1": _plain(e.f1),
-            "auc": _plain(e.auc),
-            "f1_interval": _plain(e.f1_interval),
-            "n": e.n,
-            "n_train": e.n_train,
-            "areas": e.areas,
-            "folds": e.folds,
-        }
-        for axis, e in zip(AXES, fit.evaluations, strict=True)
-    ]
+def leakage_line(leakage: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str:
+    """Return how much the random split flatters, as a sentence."""
+    own = [row for row in leakage if row["method"] in methods]
+    if not own:
+        return ""
+    mean = sum(row["f1"] for row in own) / len(own)
+    widest = max(own, key=lambda row: row["f1"])
+    low, high = widest["f1_interval"]
+    return (
+        f"The random split raises F1 by {mean:+.3f} on average over {len(own)} cells; the most for {widest['axis']}, "
+        f"{widest['method']}: {widest['f1']:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
+    )
 
 
-def _classes(fit: Fit) -> dict[str, dict[str, int]]:
+def classes(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
     """Return per axis how many photographs the two classes had, and how many of each were used."""
     return {
         axis: {"most_deprived": sample.found[0], "least_deprived": sample.found[1], "used_of_each": min(sample.found)}
-        for axis, sample in zip(AXES, fit.samples, strict=True)
+        for axis, sample in zip(AXES, samples, strict=True)
     }
 
 
-def _warnings(fit: Fit) -> list[str]:
-    return [
-        f"{fit.boundaries.method}: of the normal of {axis} {left:.0%} is left once the other axes' are taken out, "
+def direction_warnings(method: str, survives: Sequence[float]) -> tuple[str, ...]:
+    """Return a sentence for each axis of whose normal little survives."""
+    return tuple(
+        f"{method}: of the normal of {axis} {left:.0%} is left once the other axes' are taken out, "
         f"so a walk along {axis} moves its own score by only that share of its length: "
         "in these photographs the three are hardly told apart"
-        for axis, left in zip(AXES, fit.boundaries.retained, strict=True)
+        for axis, left in zip(AXES, survives, strict=True)
         if left < LITTLE
-    ]
+    )
 
 
-def _plain(value: Any) -> Any:
+def chance_warnings(method: str, cells: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return a sentence for each axis that is not told better than chance in places that were not seen."""
+    return tuple(
+        f"{method}: in places that it has not seen, the boundary of {row['axis']} does no better than chance "
+        f"(AUC {row['auc']:.2f}, 95 % interval {row['auc_interval'][0]:.2f} to {row['auc_interval'][1]:.2f}): "
+        f"what a walk along {row['axis']} shows is not evidence of anything"
+        for cell in cells
+        for row in cell["rows"]
+        if row["protocol"] == "blocks" and row["auc_interval"][0] <= 0.5
+    )
+
+
+def plain(value: Any) -> Any:
     """Return numbers as plain floats, rounded; arrays as lists."""
     if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return round(float(value), _DIGITS)

@@ -9,6 +9,7 @@ import numpy as np
 
 from atlas.errors import InputError
 from atlas.grid import AXES
+from pipeline.boundaries.blocks import area_blocks, metres
 from pipeline.inversion.latents import Latents, dataset_fingerprint
 from pipeline.inversion.selection import extremes
 from pipeline.photos.dataset import Dataset
@@ -23,12 +24,35 @@ class Labelled:
         space: "w" or "w+".
         percentiles: [N, 3], 0 the most deprived … 1 the least.
         areas: [N] the area of each photograph, as numbers 0 … count − 1.
+        blocks: [N] its block of 1 km, as numbers 0 … count − 1; an area is never split.
+        places: [N, 2] where it stands, in metres.
+        rows: [N] which row of the dataset it is, ascending.
     """
 
     codes: np.ndarray
     space: str
     percentiles: np.ndarray
     areas: np.ndarray
+    blocks: np.ndarray
+    places: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def subset(self, chosen: np.ndarray) -> Labelled:
+        """Return the photographs ``chosen``, [N] bool, areas and blocks numbered anew."""
+        _, areas = np.unique(self.areas[chosen], return_inverse=True)
+        _, blocks = np.unique(self.blocks[chosen], return_inverse=True)
+        return Labelled(
+            self.codes[chosen],
+            self.space,
+            self.percentiles[chosen],
+            areas,
+            blocks,
+            self.places[chosen],
+            self.rows[chosen],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +77,32 @@ def join(latents: Latents, dataset: Dataset) -> Labelled:
         InputError: the latents are of another dataset, of photographs it does not have or in another order; a code is
             not finite or all are the same; a percentile is no number in 0 … 1.
     """
-    photos = [dataset.photos[row] for row in _dataset_rows(latents, dataset)]
+    labelled = label(dataset, np.array(_dataset_rows(latents, dataset)), latents.codes(), latents.broadcast)
+    files = [dataset.files[row] for row in labelled.rows]
+    if not np.isfinite(labelled.codes).all():
+        row = int(np.flatnonzero(~np.isfinite(labelled.codes).all(1))[0])
+        raise InputError(f"the latent code of {files[row]} is not finite: invert the photographs again")
+    if (labelled.codes == labelled.codes[0]).all():
+        raise InputError(
+            f"the latent codes of all {len(files)} photographs are the same: nothing can be told apart; "
+            "invert them with more steps or train the generator further"
+        )
+    return labelled
+
+
+def label(dataset: Dataset, rows: np.ndarray, codes: np.ndarray, broadcast: bool = True) -> Labelled:
+    """Join codes, or any other description of photographs, to what the dataset knows of them.
+
+    Args:
+        dataset: percentiles, areas, places.
+        rows: [N] which photographs, ascending.
+        codes: [N, D] float.
+        broadcast: whether the codes are W and not W+.
+
+    Raises:
+        InputError: a percentile is no number in 0 … 1, or two photographs of one area have different ones.
+    """
+    photos = [dataset.photos[row] for row in rows]
     percentiles = np.array([photo.percentiles for photo in photos], np.float64)
     bad = np.argwhere(~((percentiles >= 0) & (percentiles <= 1)))
     if len(bad):
@@ -62,17 +111,17 @@ def join(latents: Latents, dataset: Dataset) -> Labelled:
             f"the {AXES[axis]} percentile of {photos[row].file} must be a number from 0 to 1, "
             f"got {percentiles[row, axis]}: make the dataset again"
         )
-    codes = latents.codes()
-    if not np.isfinite(codes).all():
-        row = int(np.flatnonzero(~np.isfinite(codes).all(1))[0])
-        raise InputError(f"the latent code of {photos[row].file} is not finite: invert the photographs again")
-    if (codes == codes[0]).all():
+    _, first, areas = np.unique([photo.area for photo in photos], return_index=True, return_inverse=True)
+    differing = np.flatnonzero((percentiles != percentiles[first[areas]]).any(1))
+    if len(differing):
+        photo = photos[differing[0]]
         raise InputError(
-            f"the latent codes of all {len(codes)} photographs are the same: nothing can be told apart; "
-            "invert them with more steps or train the generator further"
+            f"{photo.file} has other percentiles than {photos[first[areas[differing[0]]]].file} of the same area "
+            f"{photo.area}: make the dataset again"
         )
-    _, areas = np.unique([photo.area for photo in photos], return_inverse=True)
-    return Labelled(codes, "w" if latents.broadcast else "w+", percentiles, areas)
+    blocks = area_blocks(areas, [photo.group for photo in photos])
+    places = metres(np.array([photo.lat for photo in photos]), np.array([photo.lon for photo in photos]))
+    return Labelled(codes, "w" if broadcast else "w+", percentiles, areas, blocks, places, np.asarray(rows))
 
 
 def balanced_sample(labelled: Labelled, axis: int, fifth: float, folds: int, seed: int) -> Sample:

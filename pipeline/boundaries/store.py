@@ -19,7 +19,7 @@ from atlas.errors import InputError
 from atlas.files import write_bytes
 from atlas.grid import AXES
 
-FORMAT = 1
+FORMAT = 2
 _KEY = "boundaries"
 _TENSORS = ("normals", "intercepts", "scales", "directions", "retained", "score_span")
 
@@ -35,9 +35,12 @@ class Boundaries:
         normals: [3, D] unit normals, towards the less deprived.
         intercepts: [3]; a code's score on an axis is code · normal + intercept, its signed distance.
         scales: [3]; score × scale is the SVM's decision value.
-        directions: [3, D] unit vectors to walk along, each orthogonal to the other axes' normals.
+        directions: [3, D] unit vectors to walk along.
         retained: [3] the cosine between each direction and its normal.
         score_span: [3] 95th minus 5th percentile of the photographs' scores.
+        kind: "orthogonal": each direction is orthogonal to the other axes' normals; "partial": each is how codes
+            change where one dimension's percentile changes alone.
+        warnings: what whoever walks here should know, a sentence each.
     """
 
     method: str
@@ -50,11 +53,17 @@ class Boundaries:
     directions: np.ndarray
     retained: np.ndarray
     score_span: np.ndarray
+    kind: str = "orthogonal"
+    warnings: tuple[str, ...] = ()
 
     @property
     def walk_length(self) -> np.ndarray:
         """Return how far a whole walk goes in latent space, [3]: the step sizes of a grid times its 2n steps."""
         return self.score_span / self.retained
+
+    def half_walks(self) -> np.ndarray:
+        """Return the vector from a base to the plus end of each axis's walk, [3, num_ws, w_dim] float32."""
+        return layered(self.directions * (self.walk_length / 2)[:, None], self.num_ws, self.w_dim)
 
     def scores(self, codes: np.ndarray) -> np.ndarray:
         """Return the signed distances [M, 3] of codes [M, num_ws, w_dim].
@@ -64,6 +73,12 @@ class Boundaries:
         wide = codes.astype(np.float64)
         vectors = wide.mean(1) if self.space == "w" else wide.reshape(len(wide), -1)
         return vectors @ self.normals.T + self.intercepts
+
+
+def layered(vectors: np.ndarray, num_ws: int, w_dim: int) -> np.ndarray:
+    """Give vectors [..., D] of W or flattened W+ one w per layer: [..., num_ws, w_dim] float32."""
+    shape = vectors.shape[:-1]
+    return np.broadcast_to(vectors.reshape(*shape, -1, w_dim), (*shape, num_ws, w_dim)).astype(np.float32)
 
 
 def step_sizes(boundaries: Boundaries, steps: int) -> np.ndarray:
@@ -82,7 +97,16 @@ def write_boundaries(path: Path, boundaries: Sequence[Boundaries]) -> None:
         for b in boundaries
         for name in _TENSORS
     }
-    methods = {b.method: {"space": b.space, "num_ws": b.num_ws, "w_dim": b.w_dim} for b in boundaries}
+    methods = {
+        b.method: {
+            "space": b.space,
+            "num_ws": b.num_ws,
+            "w_dim": b.w_dim,
+            "directions": b.kind,
+            "warnings": list(b.warnings),
+        }
+        for b in boundaries
+    }
     facts = {"format": FORMAT, "axes": AXES, "methods": methods}
     write_bytes(path, save(tensors, metadata={_KEY: json.dumps(facts, sort_keys=True)}))
 
@@ -99,9 +123,19 @@ def read_boundaries(path: Path, method: str) -> Boundaries:
             if method not in facts["methods"]:
                 raise InputError(f"{path} has no boundaries of method {method}: it has {', '.join(facts['methods'])}")
             about = facts["methods"][method]
+            if "warnings" not in about:
+                raise InputError(f"{path} was written by an older version: make it again with `atlas boundaries`")
             tensors = {name: file.get_tensor(f"{method}.{name}") for name in _TENSORS}
     except FileNotFoundError as error:
         raise InputError(f"no boundaries at {path}: make them with `atlas boundaries`") from error
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path} is not a whole file of boundaries: make it again with `atlas boundaries`") from error
-    return Boundaries(method=method, space=about["space"], num_ws=about["num_ws"], w_dim=about["w_dim"], **tensors)
+    return Boundaries(
+        method=method,
+        space=about["space"],
+        num_ws=about["num_ws"],
+        w_dim=about["w_dim"],
+        kind=about["directions"],
+        warnings=tuple(about["warnings"]),
+        **tensors,
+    )

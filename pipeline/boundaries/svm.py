@@ -6,9 +6,11 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.svm import SVC, LinearSVC
+from sklearn.svm import SVC
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from pipeline.boundaries.solver import Gram, fit_machines
 
 _TOLERANCE = 1e-6
 
@@ -20,8 +22,8 @@ class LinearBoundary(ClassifierMixin, BaseEstimator):
         c: weight of the errors against the width of the margin, on standardised codes if these are asked for.
         standardise: fit on codes of mean 0 and standard deviation 1 in every dimension. The result is given back in
             the codes' own units; a dimension that never changes gets no part in it.
-        loss: "squared_hinge", solved in the primal: seconds for ten thousand codes; or "hinge", as InterFaceGAN has it
-            (Shen et al. 2020), solved by libsvm: minutes for thousands of codes that overlap.
+        loss: "squared_hinge", solved by Newton's method: seconds for ten thousand codes; or "hinge", as InterFaceGAN
+            has it (Shen et al. 2020), solved by libsvm: minutes for thousands of codes that overlap.
 
     Attributes:
         classes_: the two labels in ascending order; the second one lies on the positive side.
@@ -50,16 +52,10 @@ class LinearBoundary(ClassifierMixin, BaseEstimator):
         self.classes_ = unique_labels(y)
         if len(self.classes_) != 2:
             raise ValueError(f"LinearBoundary needs two classes, got 1 class: {self.classes_[0]}")
-        mean, spread = np.zeros(X.shape[1]), np.ones(X.shape[1])
-        if self.standardise:
-            mean, spread = X.mean(0), X.std(0)
-            spread = np.where(spread > 1e-12 * (1 + np.abs(mean)), spread, np.inf)
-        coef, intercept = self._solve((X - mean) / spread, y)
-        raw = coef / spread
-        self.scale_ = float(np.linalg.norm(raw))
-        length = self.scale_ or 1.0
-        self.normal_ = raw / length
-        self.intercept_ = float((intercept - raw @ mean) / length)
+        gram = Gram.of(X, self.standardise, np.float64)
+        coefficients, bias = self._solve(gram, (y == self.classes_[1]).astype(int))
+        normals, intercepts, scales = gram.hyperplanes(coefficients[:, None], np.array([bias]))
+        self.normal_, self.intercept_, self.scale_ = normals[0], float(intercepts[0]), float(scales[0])
         return self
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
@@ -78,12 +74,14 @@ class LinearBoundary(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.multi_class = False
         return tags
 
-    def _solve(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    def _solve(self, gram: Gram, y: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the coefficients [n] of the rows, and the intercept for centred rows."""
         if self.loss == "hinge":
-            machine = SVC(kernel="linear", C=self.c, tol=_TOLERANCE)
-        elif self.loss == "squared_hinge":
-            machine = LinearSVC(loss="squared_hinge", dual=False, C=self.c, tol=_TOLERANCE, max_iter=10_000)
-        else:
+            machine = SVC(kernel="linear", C=self.c, tol=_TOLERANCE).fit(gram.rows, y)
+            coefficients = np.zeros(len(gram))
+            coefficients[machine.support_] = machine.dual_coef_[0]
+            return coefficients, float(machine.intercept_[0])
+        if self.loss != "squared_hinge":
             raise ValueError(f"loss must be 'hinge' or 'squared_hinge', got {self.loss!r}")
-        machine.fit(X, y)
-        return machine.coef_[0], float(machine.intercept_[0])
+        found = fit_machines(gram, y[:, None], np.ones((len(y), 1)), self.c, _TOLERANCE)
+        return found.coefficients[:, 0], float(found.biases[0])

@@ -1,14 +1,16 @@
-"""``atlas boundaries``: SVMs between the most and the least deprived areas, Table 1, directions."""
+"""``atlas boundaries``: SVMs between the most and the least deprived areas, Table 1, directions, figures."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from atlas.commands.settings import seed_option, settings_options
+from atlas.commands.settings import device_option, seed_option, settings_options
 from atlas.commands.terminal import echo_json, progress_bar, say
+from atlas.errors import InputError
 from atlas.files import read_json
 from atlas.preset import BoundarySettings
 from atlas.stage import run_stage
@@ -18,29 +20,67 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--latents", required=True, type=_file, help="The codes of `atlas invert`, latents/METHOD.safetensors.")
+@click.option(
+    "--latents", required=True, multiple=True, type=_file, help="The codes of `atlas invert`; once for each method."
+)
 @click.option("--data", required=True, type=_file, help="The dataset, dataset.zip.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="A folder.")
+@click.option("--generator", type=_file, help="generator.safetensors, for figures and what is measured in images.")
+@click.option("--encoder", multiple=True, metavar="METHOD=FILE", help="Inverts rendered walks of that method again.")
+@click.option("--comparison", type=_file, help="comparison.json of the methods, for the figure that compares them.")
 @settings_options(
     BoundarySettings,
     fifth="Share of areas in each class.",
-    c="The SVM's C, on standardised codes; smaller is smoother.",
-    folds="Folds of the cross-validation by area.",
+    c="The SVM's C, on standardised codes; smaller is smoother; 0: chosen inside the training part.",
+    folds="Folds of both protocols.",
+    directions="What a walk leaves alone.",
+    bootstraps="Draws of blocks behind each interval.",
+    permutations="Permutations of deprivation over areas; 0 for none.",
+    bases="Random bases that are walked and measured.",
+    reinverted="How many of them are inverted again; 0 for none.",
+    reinvert_steps="Steps of the projector on these.",
+    figures="Draw the figures.",
+    umap="Project photographs by UMAP.",
 )
 @seed_option
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
-def boundaries(latents: Path, data: Path, out: Path, settings: BoundarySettings, seed: int, as_json: bool) -> None:
-    """Fit the SVM boundaries and the walks' directions.
+def boundaries(
+    latents: tuple[Path, ...],
+    data: Path,
+    out: Path,
+    generator: Path | None,
+    encoder: tuple[str, ...],
+    comparison: Path | None,
+    settings: BoundarySettings,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Fit the SVM boundaries and say what they rest on.
 
-    Writes boundaries.safetensors, report.json and table1.csv into the folder, and prints Table 1: how well each
-    boundary tells the most from the least deprived fifth, in areas that it has not seen.
+    Writes boundaries.safetensors, report.json, table1.csv and figures into the folder, and prints Table 1 by two
+    protocols: photographs split at random, as in the paper, and in blocks of 1 km that a boundary has not seen.
 
     \b
     Example:
-        atlas boundaries --latents latents/projector.safetensors --data dataset.zip --out boundaries/
+        atlas boundaries --latents latents/projector.safetensors --data dataset.zip \\
+            --generator train/generator.safetensors --out boundaries/
     """
     with progress_bar("boundaries") as progress:
-        stage, work = boundaries_stage([latents], data, settings, seed, out, say, progress)
+        stage, work = boundaries_stage(
+            latents,
+            data,
+            settings,
+            seed,
+            out,
+            say,
+            progress,
+            generator=generator,
+            encoders=_encoders(encoder),
+            comparison=comparison,
+            device=device,
+        )
         run_stage(stage, work, log=say)
     report = read_json(out / "report.json")
     if as_json:
@@ -50,13 +90,25 @@ def boundaries(latents: Path, data: Path, out: Path, settings: BoundarySettings,
             click.echo(line)
 
 
-def table_lines(report: dict[str, Any]) -> list[str]:
+def table_lines(report: Mapping[str, Any]) -> list[str]:
     """Return Table 1 as lines of text."""
-    lines = ["axis       method     precision  recall  F1     95 % interval   AUC    n      areas"]
+    lines = ["axis       method     split   precision  recall  F1     95 % interval   AUC    p       n      blocks"]
     for row in report["table1"]:
         low, high = row["f1_interval"]
+        p = f"{row['p']:.3f}" if "p" in row else "–"
         lines.append(
-            f"{row['axis']:<10} {row['method']:<10} {row['precision']:<10.3f} {row['recall']:<7.3f} {row['f1']:<6.3f} "
-            f"{low:.3f} … {high:.3f}   {row['auc']:<6.3f} {row['n']:<6} {row['areas']}"
+            f"{row['axis']:<10} {row['method']:<10} {row['protocol']:<7} {row['precision']:<10.3f} "
+            f"{row['recall']:<7.3f} {row['f1']:<6.3f} {low:.3f} … {high:.3f}   {row['auc']:<6.3f} {p:<7} "
+            f"{row['n']:<6} {row['blocks']}"
         )
     return lines
+
+
+def _encoders(given: tuple[str, ...]) -> dict[str, Path]:
+    found = {}
+    for text in given:
+        method, _, file = text.partition("=")
+        if not method or not Path(file).is_file():
+            raise InputError(f"--encoder must be METHOD=FILE with a file that exists, got {text}")
+        found[method] = Path(file)
+    return found

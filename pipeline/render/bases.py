@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
-import torch
 
 from atlas.errors import InputError
 from pipeline.gan import Generator
+from pipeline.gan.rendering import random_codes
 from pipeline.inversion.latents import Latents
 
 
@@ -44,23 +44,9 @@ def parse_bases(text: str) -> tuple[str, int | tuple[str, ...]]:
     raise InputError(f"bases must be random:COUNT or inverted:FILE,FILE…, got {text!r}")
 
 
-@torch.no_grad()
 def random_bases(generator: Generator, count: int, truncation: float, seed: int) -> Bases:
-    """Draw bases; base i depends on the seed and i alone, so that asking for more keeps the first ones.
-
-    Args:
-        generator: in eval mode.
-        count: how many.
-        truncation: ψ of the truncation trick, 1 for none.
-        seed: of the run.
-    """
-    z = np.stack([np.random.default_rng([seed, i]).standard_normal(generator.z_dim) for i in range(count)])
-    device = generator.mapping.w_avg.device
-    codes = [
-        generator.mapping(torch.from_numpy(row[None]).float().to(device), truncation_psi=truncation)[0].cpu().numpy()
-        for row in z
-    ]
-    return Bases(np.stack(codes).astype(np.float32), tuple(f"random {i + 1}" for i in range(count)))
+    """Draw bases as `random_codes` does, named "random 1" and so on."""
+    return Bases(random_codes(generator, count, truncation, seed), tuple(f"random {i + 1}" for i in range(count)))
 
 
 def inverted_bases(latents: Latents, wanted: tuple[str, ...]) -> Bases:

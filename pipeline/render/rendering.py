@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from atlas.archive import ArchiveInfo, ArchiveWriter
 from atlas.files import require_space
 from atlas.progress import Progress, silent
 from pipeline.gan import Generator
+from pipeline.gan.rendering import render_codes
 from pipeline.render.walks import Walks
 
 
@@ -54,25 +54,3 @@ def render_grid(
             writer.write_plane(base, health, images.reshape(grid.side, grid.side, *images.shape[1:]))
         progress(done + 1, len(planes))
     writer.finish(scores, typicality)
-
-
-@torch.no_grad()
-def render_codes(generator: Generator, codes: np.ndarray, batch: int) -> np.ndarray:
-    """Render codes with the generator's own constant noise.
-
-    Args:
-        generator: in eval mode.
-        codes: [N, num_ws, w_dim] float32.
-        batch: images per call.
-
-    Returns:
-        [N, H, W, 3] uint8, by round-half-up of x·127.5 + 127.5 (the official code's quantisation), clipped.
-    """
-    device = generator.mapping.w_avg.device
-    parts = []
-    for start in range(0, len(codes), batch):
-        w = torch.from_numpy(codes[start : start + batch]).to(device)
-        image = generator.synthesis(w, noise_mode="const")
-        image = (image * 127.5 + 128).clamp_(0, 255).to(torch.uint8)
-        parts.append(image.permute(0, 2, 3, 1).cpu().numpy())
-    return np.concatenate(parts)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from atlas.archive import ArchiveInfo, discard_archive
 from atlas.errors import InputError
 from atlas.files import sha256_path
@@ -16,7 +14,7 @@ from atlas.grid import Grid
 from atlas.preset import RenderSettings
 from atlas.progress import Progress, silent
 from atlas.stage import Stage
-from pipeline.boundaries.store import Boundaries, read_boundaries, step_sizes
+from pipeline.boundaries.store import Boundaries, layered, read_boundaries, step_sizes
 from pipeline.gan import Generator, load_generator
 from pipeline.inversion.latents import read_latents
 from pipeline.photos.dataset import open_dataset
@@ -99,7 +97,7 @@ def render_stage(
         render_grid(
             generator,
             walks,
-            _info(sources, generator, bases, walks.grid, settings, stage),
+            _info(sources, generator, boundaries, bases, walks.grid, settings, stage),
             out,
             scores=walks.scores(boundaries),
             typicality=walks.typicality(generator, seed),
@@ -113,15 +111,19 @@ def render_stage(
 
 def _walks(generator: Generator, bases: Bases, boundaries: Boundaries, steps: int) -> Walks:
     """Size the steps for a grid of ±``steps`` and spread one code over all layers where boundaries live in W."""
-    sizes = step_sizes(boundaries, steps)
-    vectors = boundaries.directions * sizes[:, None]
-    shape = (3, -1, generator.w_dim)
-    layered = np.broadcast_to(vectors.reshape(shape), (3, generator.num_ws, generator.w_dim))
-    return Walks(Grid(len(bases.names), steps), bases.codes, layered.astype(np.float32))
+    vectors = boundaries.directions * step_sizes(boundaries, steps)[:, None]
+    step_vectors = layered(vectors, generator.num_ws, generator.w_dim)
+    return Walks(Grid(len(bases.names), steps), bases.codes, step_vectors)
 
 
 def _info(
-    sources: RenderSources, generator: Generator, bases: Bases, grid: Grid, settings: RenderSettings, stage: Stage
+    sources: RenderSources,
+    generator: Generator,
+    boundaries: Boundaries,
+    bases: Bases,
+    grid: Grid,
+    settings: RenderSettings,
+    stage: Stage,
 ) -> ArchiveInfo:
     meta = open_dataset(sources.dataset).meta if sources.dataset else {}
     return ArchiveInfo(
@@ -139,4 +141,5 @@ def _info(
         truncation=settings.truncation,
         seed=stage.settings["seed"],
         base_names=bases.names,
+        warnings=boundaries.warnings,
     )

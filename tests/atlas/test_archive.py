@@ -57,6 +57,19 @@ def test_format_on_disk(archive):
     assert sum(p.is_file() for p in (archive / "images" / "c").rglob("*")) == 2 * 3
 
 
+def test_warnings_are_carried_where_there_are_any(tmp_path, helpers):
+    info = helpers.info(warnings=("little is left of income", "<b>"))
+    path = helpers.archive(tmp_path / "warned.zarr", info)
+    attributes = json.loads((path / "zarr.json").read_text())["attributes"]
+    assert attributes["warnings"] == ["little is left of income", "<b>"]
+    assert open_atlas(path).info == info
+    attributes["warnings"] = [1]
+    group = json.loads((path / "zarr.json").read_text()) | {"attributes": attributes}
+    (path / "zarr.json").write_text(json.dumps(group))
+    with pytest.raises(InputError, match="warnings must be a list of sentences"):
+        open_atlas(path)
+
+
 def test_black_images_are_images(tmp_path, helpers):
     info = helpers.info(bases=1)
     writer = ArchiveWriter.create(tmp_path / "x.zarr", info, *helpers.codes(info), resume=False)

@@ -346,3 +346,13 @@ def test_stages_skip_what_is_up_to_date(archive, report, tmp_path, helpers):
     assert run() == (False, True)
     assert helpers.tree(tmp_path) == first
     assert "stage.json" not in (site / "manifest-sha256.txt").read_text()
+
+
+def test_every_number_is_carried_as_json_but_nothing_of_figures(packs, tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({**REPORT, "figures": {"photographs": {"numbers": {"shown": ["a.png"]}}}}))
+    build_site(packs, tmp_path / "site", report=path, settings=SiteSettings())
+    page = Page((tmp_path / "site" / "index.html").read_text())
+    (reference,) = [r for r in page.references() if re.fullmatch(r"a/report\.\w{12}\.json", r)]
+    assert json.loads((tmp_path / "site" / reference).read_text()) == REPORT
+    assert "a.png" not in (tmp_path / "site" / reference).read_text()

@@ -35,8 +35,8 @@ def photos(percentiles: np.ndarray, areas: np.ndarray) -> list[Photo]:
             file="",
             source="photos.zip",
             source_id=f"{i}.jpg",
-            lat=51.5,
-            lon=-0.1,
+            lat=float(51.5 + 0.01 * (a // 4 // 12) + 0.001 * (a % 4)),
+            lon=float(-0.1 + 0.015 * (a // 4 % 12)),
             taken="",
             area=f"A{a:03d}",
             ranks=(1, 2, 3),
@@ -79,3 +79,9 @@ def plant(tmp_path_factory):
 @pytest.fixture(scope="session")
 def street(plant) -> Planted:
     return plant()
+
+
+@pytest.fixture(scope="session")
+def few(plant) -> Planted:
+    """A street so small that the whole stage runs in seconds."""
+    return plant(areas=60, per_area=3)

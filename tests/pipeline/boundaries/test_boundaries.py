@@ -1,8 +1,13 @@
 """The stage and `atlas boundaries`: planted directions are found, files are sound, bad input is one clear line."""
 
 import csv
+import dataclasses
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,29 +17,33 @@ from atlas.cli import main
 from atlas.errors import InputError
 from atlas.preset import BoundarySettings
 from pipeline.boundaries import read_boundaries, step_sizes
+from pipeline.boundaries.evaluation import evaluate
 from pipeline.boundaries.fitting import fit_boundaries
-from pipeline.boundaries.report import build_report
+from pipeline.boundaries.report import direction_warnings
 from pipeline.boundaries.sample import balanced_sample, join
 from pipeline.inversion import Latents, read_latents, write_latents
 from pipeline.photos.dataset import open_dataset
 
+DIM, LAYERS = 16, 4
+QUICK = ("--permutations", "4", "--bootstraps", "100")
+
 
 def run(latents, data, out, *options):
-    command = ["boundaries", "--latents", str(latents), "--data", str(data), "--out", str(out), *options]
+    command = ["boundaries", "--latents", str(latents), "--data", str(data), "--out", str(out), *QUICK, *options]
     return CliRunner().invoke(main, command)
 
 
 @pytest.fixture(scope="module")
-def done(street, tmp_path_factory):
+def done(few, tmp_path_factory):
     out = tmp_path_factory.mktemp("boundaries")
-    result = run(street.latents, street.data, out)
+    result = run(few.latents, few.data, out)
     assert result.exit_code == 0, result.output
     return out, result
 
 
 def fit(planted, seed=1, **changes):
-    settings = BoundarySettings(**changes)
-    return fit_boundaries(read_latents(planted.latents), open_dataset(planted.data), settings, seed, "projector")
+    labelled = join(read_latents(planted.latents), open_dataset(planted.data))
+    return fit_boundaries(labelled, BoundarySettings(**changes), seed, "projector", (LAYERS, DIM))
 
 
 def test_planted_directions_are_found(plant):
@@ -44,8 +53,11 @@ def test_planted_directions_are_found(plant):
 
 
 def test_nothing_is_found_where_nothing_is_planted(plant):
-    for evaluation in fit(plant(strength=0.0)).evaluations:
-        assert 0.35 < evaluation.auc < 0.65
+    for axis in fit(plant(strength=0.0)).axes:
+        random, blocks = evaluate(axis.case, BoundarySettings(permutations=19, bootstraps=100), 1)["rows"]
+        assert 0.35 < random["auc"] < 0.65
+        assert 0.35 < blocks["auc"] < 0.65
+        assert blocks["p"] > 0.05
 
 
 def test_a_walk_moves_its_own_score_by_the_span_and_no_other(street):
@@ -89,7 +101,7 @@ def test_classes_are_balanced_and_of_the_right_fifths(street):
     assert (np.diff(sample.rows) > 0).all()
 
 
-def test_the_files(done, street):
+def test_the_files(done):
     out, _ = done
     assert sorted(p.name for p in out.iterdir()) == [
         "boundaries.safetensors",
@@ -99,22 +111,53 @@ def test_the_files(done, street):
     ]
     report = json.loads((out / "report.json").read_text())
     assert report["methods"] == ["projector"]
+    assert report["references"] == ["features", "colour"]
     assert report["axes"] == ["health", "income", "education"]
-    assert report["dataset"] == {"photographs": 600, "areas": 120}
-    assert [row["axis"] for row in report["table1"]] == report["axes"]
+    assert report["dataset"] == {"photographs": 180, "areas": 60, "blocks": 15, "local_only": False}
+    cells = [(r["method"], r["axis"], r["protocol"]) for r in report["table1"]]
+    assert cells == [
+        (m, a, p) for m in ("projector", "features", "colour") for a in report["axes"] for p in ("random", "blocks")
+    ]
     for row in report["table1"]:
-        assert {"method": "projector", "protocol": "area", "folds": 5}.items() <= row.items()
-        assert row["f1_interval"][0] <= row["f1"] <= row["f1_interval"][1]
-        assert row["f1"] == pytest.approx(
-            2 * row["precision"] * row["recall"] / (row["precision"] + row["recall"]), abs=1e-5
-        )
-        assert row["auc"] > 0.8
-        assert row["n_train"] == round(row["n"] * 0.8)
+        for name in ("precision", "recall", "f1", "auc"):
+            low, high = row[f"{name}_interval"]
+            assert low <= row[name] <= high
+        assert row["folds"] == 5
+        assert ("p" in row) == (row["protocol"] == "blocks")
+        if row["method"] == "projector":
+            assert row["auc"] > 0.7
+            f1 = 2 * row["precision"] * row["recall"] / (row["precision"] + row["recall"])
+            assert row["f1"] == pytest.approx(f1, abs=1e-5)
+        else:  # the pictures are all alike
+            assert row["auc"] == 0.5
+    assert "raises F1 by" in report["leakage_line"]
     found = read_boundaries(out / "boundaries.safetensors", "projector")
     np.testing.assert_allclose(report["cosines"]["projector"], found.normals @ found.normals.T, atol=1e-6)
     np.testing.assert_allclose(report["retained"]["projector"], found.retained, atol=1e-6)
+    np.testing.assert_allclose(report["survives"]["projector"], found.retained, atol=1e-6)
     np.testing.assert_allclose(report["walk_length"]["projector"], 24 * step_sizes(found, 12), atol=1e-5)
-    assert (found.space, found.num_ws, found.w_dim) == ("w", 4, 16)
+    assert (found.space, found.num_ws, found.w_dim, found.kind) == ("w", 4, 16, "orthogonal")
+    assert list(found.warnings) == report["warnings"]
+
+
+def test_units_rise_and_have_intervals(done):
+    report = json.loads((done[0] / "report.json").read_text())
+    for curve in report["units"]["projector"].values():
+        assert curve["at"][0] == -1
+        assert curve["at"][-1] == 1
+        for low, middle, high in zip(curve["low"], curve["percentile"], curve["high"], strict=True):
+            assert 0 <= low <= middle <= high <= 1
+        assert curve["percentile"] == sorted(curve["percentile"])
+        assert curve["percentile"][-1] - curve["percentile"][0] > 0.3
+
+
+def test_the_spread_of_the_directions(done):
+    spread = json.loads((done[0] / "report.json").read_text())["spread"]["projector"]
+    for median, most in spread["angle"]:
+        assert 0 < median <= most < 90
+    for i in range(3):
+        assert spread["cosines"][i][i] == [1, 1]
+        assert 0 <= spread["survives"][i][0] <= spread["survives"][i][1] <= 1
 
 
 def test_the_papers_rows_stand_beside(done):
@@ -125,44 +168,85 @@ def test_the_papers_rows_stand_beside(done):
         f1 = 2 * row["precision"] * row["recall"] / (row["precision"] + row["recall"])
         assert row["f1"] == pytest.approx(f1, abs=0.002)
     rows = list(csv.DictReader((out / "table1.csv").open()))
-    assert len(rows) == 12
-    assert [row["protocol"] for row in rows[:3]] == ["area"] * 3
-    assert rows[3] | {"method": "E4E", "axis": "income", "f1": "0.756", "n": ""} == rows[3]
+    assert len(rows) == 18 + 9
+    assert [row["protocol"] for row in rows[:3]] == ["random", "blocks", "random"]
+    assert rows[18] | {"method": "E4E", "axis": "income", "f1": "0.756", "n": ""} == rows[18]
 
 
-def test_the_same_seed_gives_the_same_bytes(done, street, tmp_path):
+def test_the_same_seed_gives_the_same_bytes(done, few, tmp_path):
     out, _ = done
-    assert run(street.latents, street.data, tmp_path / "again").exit_code == 0
+    assert run(few.latents, few.data, tmp_path / "again").exit_code == 0
     for name in ("boundaries.safetensors", "report.json", "table1.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
-    assert run(street.latents, street.data, tmp_path / "other", "--seed", "2").exit_code == 0
+    assert run(few.latents, few.data, tmp_path / "other", "--seed", "2").exit_code == 0
     assert (tmp_path / "other" / "report.json").read_bytes() != (out / "report.json").read_bytes()
 
 
-def test_the_table_is_printed_or_the_report_as_json(done, street):
+def test_the_table_is_printed_or_the_report_as_json(done, few):
     out, result = done
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["axis", "health", "income", "education"]
-    as_json = run(street.latents, street.data, out, "--json")
+    head, *rows = result.stdout.splitlines()
+    assert head.split()[:3] == ["axis", "method", "split"]
+    assert [line.split()[0] for line in rows[:6:2]] == ["health", "income", "education"]
+    as_json = run(few.latents, few.data, out, "--json")
     assert json.loads(as_json.stdout) == json.loads((out / "report.json").read_text())
     assert "up to date" in as_json.stderr
 
 
-def test_photographs_may_be_fewer_than_the_datasets(street, tmp_path):
-    every = read_latents(street.latents)
-    rows = np.arange(0, 600, 2)
+def test_several_methods_stand_side_by_side(few, tmp_path):
+    every = read_latents(few.latents)
+    rows = np.arange(0, 180, 2)
+    noisy = every.w[rows] + np.random.default_rng(0).standard_normal(every.w[rows].shape).astype(np.float32)
+    other = Latents(noisy, tuple(every.files[i] for i in rows))
+    write_latents(tmp_path / "e4e.safetensors", other, {"method": "e4e"})
+    result = run(few.latents, few.data, tmp_path / "out", "--latents", str(tmp_path / "e4e.safetensors"))
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["methods"] == ["projector", "e4e"]
+    assert report["space"] == {"projector": "w", "e4e": "w+"}
+    assert read_boundaries(tmp_path / "out" / "boundaries.safetensors", "e4e").normals.shape == (3, 64)
+    first = {r["axis"]: r["n"] for r in report["table1"] if r["method"] == "projector"}
+    assert first == {r["axis"]: r["n"] for r in report["table1"] if r["method"] == "features"}
+    refused(run(few.latents, few.data, tmp_path / "two", "--latents", str(few.latents)), "which another file does too")
+
+
+def test_a_killed_run_goes_on_with_what_was_done(done, few, tmp_path):
+    script = "from atlas.cli import main; main()"
+    command = ["boundaries", "--latents", str(few.latents), "--data", str(few.data), "--out", str(tmp_path)]
+    env = {**os.environ, "ATLAS_FAULT": "boundaries.part:3"}
+    killed = subprocess.run([sys.executable, "-c", script, *command, *QUICK], env=env, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    parts = sorted((tmp_path / "evidence.parts").iterdir())
+    assert [p.name for p in parts] == [f"projector-{axis}.json" for axis in ("education", "health", "income")]
+    assert run(few.latents, few.data, tmp_path).exit_code == 0
+    for name in ("boundaries.safetensors", "report.json", "table1.csv"):
+        assert (tmp_path / name).read_bytes() == (done[0] / name).read_bytes()
+    assert not (tmp_path / "evidence.parts").exists()
+
+
+def test_photographs_may_be_fewer_than_the_datasets(few, tmp_path):
+    every = read_latents(few.latents)
+    rows = np.arange(0, 180, 2)
     some = Latents(every.w[rows], tuple(every.files[i] for i in rows))
     write_latents(tmp_path / "projector.safetensors", some)
-    assert run(tmp_path / "projector.safetensors", street.data, tmp_path / "out").exit_code == 0
+    assert run(tmp_path / "projector.safetensors", few.data, tmp_path / "out").exit_code == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["dataset"]["photographs"] == 300
+    assert sum(report["classes"]["projector"]["health"][k] for k in ("most_deprived", "least_deprived")) < 90
 
 
-def test_little_left_of_a_normal_is_said_plainly(street):
-    found = fit(street)
-    object.__setattr__(found.boundaries, "retained", np.array([0.9, 0.12, 0.9]))
-    report = build_report([found], BoundarySettings(), 1, {})
-    (warning,) = report["warnings"]
+def test_little_left_of_a_normal_is_said_plainly():
+    (warning,) = direction_warnings("e4e", [0.9, 0.12, 0.9])
     assert "normal of income 12% is left" in warning
+
+
+def test_partial_directions_move_what_was_planted(plant):
+    planted = plant(areas=800, per_area=3, noise=0.5)
+    found = fit(planted, c=0.01, directions="partial").boundaries
+    # Codes move along the pseudo-inverse of the truth where one percentile changes alone.
+    pattern = np.linalg.pinv(planted.truth).T
+    pattern /= np.linalg.norm(pattern, axis=1, keepdims=True)
+    assert ((found.directions * pattern).sum(1) > 0.97).all()
+    np.testing.assert_allclose((found.directions * found.normals).sum(1), found.retained)
+    assert found.kind == "partial"
 
 
 def refused(result, *words):
@@ -231,10 +315,23 @@ def test_too_few_areas(plant, tmp_path):
     refused(result, "area")
 
 
+def test_too_few_blocks(plant, tmp_path):
+    small = plant(areas=24, per_area=10)  # in 6 blocks
+    refused(
+        run(small.latents, small.data, tmp_path / "out", "--folds", "7"), "blocks of 1 km in its extremes and 7 folds"
+    )
+
+
+def test_areas_of_different_percentiles(street):
+    latents, dataset = read_latents(street.latents), open_dataset(street.data)
+    rows = list(dataset.photos)
+    rows[1] = dataclasses.replace(rows[1], percentiles=(0.1, 0.1, 0.2))
+    with pytest.raises(InputError, match="has other percentiles than"):
+        join(latents, dataclasses.replace(dataset, photos=tuple(rows)))
+
+
 def test_a_percentile_that_is_no_number(street):
     latents, dataset = read_latents(street.latents), open_dataset(street.data)
-    import dataclasses
-
     rows = list(dataset.photos)
     rows[3] = dataclasses.replace(rows[3], percentiles=(0.1, float("nan"), 0.2))
     with pytest.raises(InputError, match=r"income percentile of 00000/img00000003\.png must be a number"):

@@ -1,122 +1,154 @@
-"""Folds by area, metrics and the bootstrap."""
+"""Both protocols: what leaks is seen to leak, what is chance is called chance."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import precision_recall_fscore_support
 
 from atlas.errors import InputError
-from pipeline.boundaries.evaluation import area_folds, evaluate, f1_interval, hit_counts, out_of_fold, rates
+from atlas.preset import BoundarySettings
+from pipeline.boundaries.evaluation import (
+    C_GRID,
+    Case,
+    block_split,
+    choose_c,
+    evaluate,
+    final_c,
+    out_of_fold,
+    p_value,
+    permuted_auc,
+    random_split,
+)
+from pipeline.boundaries.solver import Gram
 from pipeline.boundaries.svm import LinearBoundary
 
 
-@st.composite
-def labelled_areas(draw):
-    """Photographs of areas of all sizes; an area's photographs share its label."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    count = draw(st.integers(4, 60))
-    sizes = rng.integers(1, draw(st.integers(2, 12)), count)
-    of_area = np.concatenate([[0, 0, 1, 1], rng.integers(0, 2, count - 4)])
-    areas = np.repeat(np.arange(count), sizes)
-    shuffled = rng.permutation(len(areas))
-    return areas[shuffled], of_area[areas[shuffled]]
-
-
-@given(labelled_areas(), st.integers(2, 10), st.integers(0, 100))
-def test_an_area_is_never_on_both_sides(given_, folds, seed):
-    areas, labels = given_
-    folds = min(folds, len(np.unique(areas)))
-    fold_of = area_folds(areas, labels, folds, seed)
-    for area in np.unique(areas):
-        assert len(np.unique(fold_of[areas == area])) == 1
-    assert np.unique(fold_of).tolist() == list(range(folds))
-    for fold in range(folds):
-        assert set(labels[fold_of != fold]) == {0, 1}  # something of both classes to learn from
-    assert (fold_of == area_folds(areas, labels, folds, seed)).all()
-
-
-def test_folds_are_even_in_both_classes():
-    rng = np.random.default_rng(0)
-    of_area = rng.integers(0, 2, 400)
-    areas = np.repeat(np.arange(400), rng.integers(1, 9, 400))
-    fold_of, labels = area_folds(areas, of_area[areas], 5, 1), of_area[areas]
-    for label in (0, 1):
-        counts = np.bincount(fold_of[labels == label])
-        assert counts.max() - counts.min() <= 8  # no more than one area's photographs
-    assert (area_folds(areas, labels, 5, 1) != area_folds(areas, labels, 5, 2)).any()
-
-
-@given(labelled_areas(), st.integers(0, 1000))
-def test_rates_as_scikit_learn_has_them(given_, seed):
-    _, labels = given_
-    predicted = np.random.default_rng(seed).random(len(labels)) < 0.5
-    expected = precision_recall_fscore_support(labels, predicted, average="binary", zero_division=0.0)[:3]
-    np.testing.assert_allclose(rates(hit_counts(labels, predicted).sum(0)), expected)
-
-
-@given(labelled_areas(), st.integers(0, 1000), st.floats(0, 1))
-def test_the_interval_holds_the_estimate(given_, seed, luck):
-    areas, labels = given_
+def case(seed=0, blocks=30, areas_per_block=2, per_area=5, strength=1.0, look=0.0, dim=12, step=2000.0) -> Case:
+    """Areas in blocks; codes hold ``strength`` of the class and ``look`` of what only an area shows, by chance."""
     rng = np.random.default_rng(seed)
-    predicted = np.where(rng.random(len(labels)) < luck, labels, 1 - labels)
-    hits = hit_counts(labels, predicted)
-    low, high = f1_interval(hits, areas, seed, draws=100)
-    assert 0 <= low <= rates(hits.sum(0))[2] <= high <= 1
+    areas = np.repeat(np.arange(blocks * areas_per_block), per_area)
+    block = areas // areas_per_block
+    labels = rng.permutation(np.arange(blocks * areas_per_block) % 2)[areas]
+    codes = rng.standard_normal((len(areas), dim)) + look * rng.standard_normal((areas.max() + 1, dim))[areas]
+    codes[:, 0] += strength * labels
+    places = np.stack([step * block, np.zeros(len(block))], 1) + rng.normal(0, 20, (len(block), 2))
+    return Case("health", Gram.of(codes), labels, areas, block, places)
 
 
-def test_the_interval_as_drawn_one_by_one():
-    rng = np.random.default_rng(0)
-    areas = np.repeat(np.arange(40), 5)
-    labels = np.repeat(np.arange(40) % 2, 5)
-    hits = hit_counts(labels, np.where(rng.random(200) < 0.7, labels, 1 - labels))
-    by_area = np.stack([hits[areas == a].sum(0) for a in range(40)])
-    draws = [float(rates(by_area[rng.integers(0, 40, 40)].sum(0))[2]) for _ in range(4000)]
-    np.testing.assert_allclose(f1_interval(hits, areas, 1), np.percentile(draws, [2.5, 97.5]), atol=0.015)
+def test_what_only_an_area_tells_is_not_learnt_and_the_leak_is_said():
+    found = evaluate(case(strength=0.0, look=2.0, dim=40), BoundarySettings(permutations=50, bootstraps=200), 1)
+    random, blocks = found["rows"]
+    assert random["protocol"] == "random"
+    assert random["auc"] > 0.8
+    assert blocks["auc"] < 0.65
+    assert blocks["p"] > 0.02
+    assert found["leakage"]["auc_interval"][0] > 0.1
+    assert found["leakage"]["auc"] == pytest.approx(random["auc"] - blocks["auc"], abs=1e-5)
+    assert found["leakage"]["f1"] == pytest.approx(random["f1"] - blocks["f1"], abs=1e-5)
 
 
-def test_photographs_of_one_area_count_as_one_when_they_are_alike():
-    labels = np.arange(200) % 2
-    hits = hit_counts(labels, np.where(np.arange(200) // 10 % 4 == 0, 1 - labels, labels))
-    alone = f1_interval(hits, np.arange(200), 1)
-    grouped = f1_interval(hits, np.arange(200) // 10, 1)
-    assert grouped[1] - grouped[0] > 1.8 * (alone[1] - alone[0])
+def test_what_the_codes_hold_is_found():
+    found = evaluate(case(strength=2.0), BoundarySettings(permutations=99, bootstraps=200), 1)
+    for row in found["rows"]:
+        assert 0.85 < row["auc"] < 0.99
+        assert row["f1_interval"][0] <= row["f1"] <= row["f1_interval"][1]
+    blocks = found["rows"][1]
+    assert blocks["p"] == pytest.approx(0.01)
+    assert 0.35 < blocks["null_auc"][1] < 0.5 < blocks["null_auc"][2] < 0.65
+    assert (blocks["n"], blocks["areas"], blocks["blocks"], blocks["folds"]) == (300, 60, 30, 5)
+    assert (blocks["n_train"], blocks["left_out_near"]) == (240, 0)
+    assert set(blocks["c"]) <= set(C_GRID)
 
 
-def test_what_only_an_area_tells_is_not_learnt():
-    rng = np.random.default_rng(4)
-    areas = np.repeat(np.arange(60), 10)
-    labels = (np.arange(60) % 2)[areas]
-    codes = rng.standard_normal((60, 40))[areas] + 0.1 * rng.standard_normal((600, 40))  # an area's look, by chance
-    found = evaluate(LinearBoundary(), codes, labels, areas, 5, 1)
-    shuffled = evaluate(LinearBoundary(), codes, labels, rng.permutation(600), 5, 1)  # as a random split has it
-    assert found.auc < 0.7
-    assert shuffled.auc > 0.85
-    assert (found.n, found.areas, found.folds, found.n_train) == (600, 60, 5, 480)
+def test_the_margin_is_kept():
+    crowded = case(step=60.0)
+    split = block_split(crowded, 5, 1)
+    apart = np.abs(crowded.places[:, None, 0] - crowded.places[None, :, 0])
+    for fold in range(5):
+        test, train = split.fold_of == fold, split.train[:, fold]
+        assert not (test & train).any()
+        full = np.linalg.norm(crowded.places[train][:, None] - crowded.places[test][None], axis=2)
+        assert full.min() > 100
+        assert (~train & ~test).any()
+    row = evaluate(crowded, BoundarySettings(permutations=0, bootstraps=100), 1)["rows"][1]
+    assert row["left_out_near"] > 0
+    assert row["n_train"] + row["left_out_near"] == pytest.approx(240, abs=1)
+    assert "p" not in row
+    assert apart.min() == 0
 
 
-def test_every_photograph_is_predicted_by_a_boundary_that_has_not_seen_its_fold():
-    rng = np.random.default_rng(5)
-    codes, labels = rng.standard_normal((60, 4)), np.arange(60) % 2
-    fold_of = np.arange(60) % 3
-    scores = out_of_fold(LinearBoundary(), codes, labels, fold_of)
-    again = LinearBoundary().fit(codes[fold_of != 1], labels[fold_of != 1]).decision_function(codes[fold_of == 1])
-    np.testing.assert_array_equal(scores[fold_of == 1], again)
+def test_predictions_are_by_machines_that_have_not_seen_the_fold():
+    some = case()
+    split = block_split(some, 3, 1)
+    found, _ = out_of_fold(some, split, np.full(3, 0.01))
+    codes = some.gram.rows.astype(np.float64)
+    for fold in range(3):
+        train, test = split.train[:, fold], split.fold_of == fold
+        alone = LinearBoundary(c=0.01, standardise=False).fit(codes[train], some.labels[train])
+        theirs = alone.decision_function(codes[test]) * alone.scale_
+        assert np.corrcoef(found.scores[test], theirs)[0, 1] > 0.999  # classes weigh the same here, nearly so there
 
 
-def test_a_class_within_one_fold_is_refused():
-    labels = np.array([0, 0, 1, 1])
-    with pytest.raises(InputError, match="all areas of one class fell into one fold"):
-        out_of_fold(LinearBoundary(), np.zeros((4, 2)), labels, labels)
+def test_c_is_chosen_within_the_training_part():
+    some = case(strength=0.7, dim=60)
+    split = block_split(some, 4, 1)
+    chosen = choose_c(some, split, 3)
+    assert set(chosen) <= set(C_GRID)
+    # What the test part holds must not matter.
+    labels = some.labels.copy()
+    test = split.fold_of == 0
+    labels[test] = 1 - labels[test]
+    flipped = Case(some.name, some.gram, labels, some.areas, some.blocks, some.places)
+    assert choose_c(flipped, split, 3)[0] == chosen[0]
 
 
-@settings(max_examples=5)
+def test_c_as_set_is_kept():
+    some, given_ = case(), BoundarySettings(c=0.5, permutations=0, bootstraps=100)
+    assert final_c(some, block_split(some, 5, 1), given_) == 0.5
+    assert [row["c"] for row in evaluate(some, given_, 1)["rows"]] == [[0.5] * 5] * 2
+
+
+def test_permuted_classes_stay_together_by_area_and_chance_is_even():
+    ps = []
+    for seed in range(30):
+        some = case(seed, blocks=12, strength=0.0, look=1.0, dim=5)
+        areas = permuted_auc(some, block_split(some, 3, seed), np.full(3, 0.01), 39, seed)
+        ps.append(p_value(areas[1:], areas[0]))
+    assert 0.3 < np.mean(ps) < 0.7
+    assert np.mean(np.array(ps) <= 0.1) < 0.3
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 1))
+def test_p_is_never_nothing(null, observed):
+    p = p_value(np.array(null), observed)
+    assert 1 / (1 + len(null)) <= p <= 1
+
+
+@settings(max_examples=2, deadline=None)
 @given(st.integers(0, 1000))
 def test_the_same_seed_gives_the_same_numbers(seed):
-    rng = np.random.default_rng(0)
-    areas = np.repeat(np.arange(20), 4)
-    labels = (np.arange(20) % 2)[areas]
-    codes = rng.standard_normal((80, 3))
-    assert evaluate(LinearBoundary(), codes, labels, areas, 4, seed) == evaluate(
-        LinearBoundary(), codes, labels, areas, 4, seed
-    )
+    given_ = BoundarySettings(permutations=5, bootstraps=100, folds=3)
+    assert evaluate(case(blocks=9), given_, seed) == evaluate(case(blocks=9), given_, seed)
+
+
+def test_too_few_blocks():
+    with pytest.raises(InputError, match="axis health has photographs in 4 blocks of 1 km in its extremes and 5 folds"):
+        block_split(case(blocks=4), 5, 1)
+
+
+def test_a_class_that_is_left_without_teachers():
+    some = case(blocks=4, areas_per_block=1, step=10.0)  # all within 100 m of each other
+    with pytest.raises(InputError, match="fell into one fold or within 100 m of it: lower --folds"):
+        block_split(some, 2, 1)
+
+
+def test_a_training_part_of_one_block():
+    some = case(blocks=2, areas_per_block=8)
+    with pytest.raises(InputError, match=r"1 block only, in which C cannot be chosen: give --c"):
+        choose_c(some, block_split(some, 2, 1), 1)
+
+
+def test_random_split_takes_no_heed_of_place():
+    some = case(step=1.0)
+    split = random_split(some, 5, 1)
+    assert (split.train.sum(0) == 240).all()

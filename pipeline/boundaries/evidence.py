@@ -1,0 +1,263 @@
+"""Everything that is said about the boundaries, method by method; long parts are kept while the work goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from atlas.errors import InputError
+from atlas.grid import AXES
+from atlas.preset import BoundarySettings
+from atlas.progress import Progress
+from atlas.stage import Log
+from pipeline import inversion
+from pipeline.boundaries.changes import measure_changes
+from pipeline.boundaries.evaluation import evaluate
+from pipeline.boundaries.figures.sheets import Figures
+from pipeline.boundaries.fitting import (
+    Fit,
+    axis_seed,
+    case_of,
+    direction_spread,
+    fit_boundaries,
+    percentile_curves,
+)
+from pipeline.boundaries.kept import Kept
+from pipeline.boundaries.looks import LOOKS, looks
+from pipeline.boundaries.measured import Invert, measured_moves
+from pipeline.boundaries.references import REFERENCES, reference_codes
+from pipeline.boundaries.report import build_report, chance_warnings, direction_warnings, method_report
+from pipeline.boundaries.sample import Labelled, join, label
+from pipeline.boundaries.store import Boundaries
+from pipeline.boundaries.validation import validate
+from pipeline.gan import Generator, load_generator
+from pipeline.gan.rendering import random_codes
+from pipeline.inversion.latents import Latents, read_latents
+from pipeline.inversion.projector import Projector
+from pipeline.inversion.schedule import ProjectorSettings
+from pipeline.photos.dataset import Dataset, open_dataset
+
+TRUNCATION = 0.7
+"""Of the random bases that are walked to measure: as the atlas's own by default."""
+
+_INVERSION_FACTS = ("steps", "features", "photographs", "of_photographs", "chosen", "mean", "baseline")
+_LOOKED_AT = 2000  # photographs behind the spread of the looks
+_RESERVED = "all rights reserved"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that the evidence is made from; see `pipeline.boundaries.stages.boundaries_stage`."""
+
+    latents: tuple[Path, ...]
+    dataset: Path
+    generator: Path | None
+    encoders: Mapping[str, Path]
+    comparison: Path | None
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Gathers the evidence.
+
+    Attributes:
+        sources: what is read.
+        settings: of the boundaries.
+        seed: of everything that chance decides.
+        kept: remembers long parts.
+        figures: where figures go; None for none.
+        log: takes one line of news.
+        progress: told of parts.
+    """
+
+    sources: Sources
+    settings: BoundarySettings
+    seed: int
+    kept: Kept
+    figures: Path | None
+    log: Log
+    progress: Progress
+
+    def gather(self) -> tuple[list[Boundaries], dict[str, Any]]:
+        """Fit and measure everything; return the boundaries of every method, and the report."""
+        boundaries: dict[str, Boundaries] = {}
+        methods: dict[str, dict[str, Any]] = {}
+        cells: dict[str, list[dict[str, Any]]] = {}
+        warnings: list[str] = []
+        largest = np.zeros(0, int)
+        for number, path in enumerate(self.sources.latents):
+            latents = read_latents(path)
+            method = str(latents.metadata.get("method", path.stem))
+            if method in methods:
+                raise InputError(
+                    f"{path} holds codes of method {method}, which another file does too: give one of them"
+                )
+            labelled = join(latents, self.dataset)
+            fit = fit_boundaries(labelled, self.settings, self.seed, method, (latents.w.shape[1], latents.w.shape[2]))
+            cells[method] = self._cells(method, labelled)
+            methods[method] = self._method(fit, latents)
+            said = direction_warnings(method, methods[method]["survives"]) + chance_warnings(method, cells[method])
+            warnings += said
+            boundaries[method] = replace(fit.boundaries, warnings=said)
+            if len(labelled) > len(largest):
+                largest = labelled.rows
+            self.progress(number + 1, len(self.sources.latents) + 1)
+        cells |= self._references(largest)
+        report = build_report(methods, cells, self._about(), self.settings, self.seed)
+        report["warnings"] = warnings
+        report["figures"] = self._shared_figures()
+        self.progress(1, 1)
+        return list(boundaries.values()), report
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Return the photographs."""
+        return open_dataset(self.sources.dataset)
+
+    @cached_property
+    def generator(self) -> Generator | None:
+        """Return the generator, None if none was given."""
+        if self.sources.generator is None:
+            return None
+        return load_generator(self.sources.generator, device=self.sources.device)
+
+    @cached_property
+    def drawn(self) -> Figures | None:
+        """Return what draws the figures, None where none are wanted."""
+        if self.figures is None:
+            return None
+        return Figures(self.figures, self._local_only, self.seed, {})
+
+    @property
+    def _local_only(self) -> bool:
+        return _RESERVED in str(self.dataset.meta.get("licence", "")).lower()
+
+    @cached_property
+    def _spread(self) -> dict[str, float]:
+        """Return the standard deviation of each look over the photographs."""
+        count = min(_LOOKED_AT, len(self.dataset))
+        rows = np.sort(np.random.default_rng(self.seed).permutation(len(self.dataset))[:count])
+        found = looks(self.dataset.images(rows))
+        return {name: float(found[name].std()) for name in LOOKS}
+
+    def _about(self) -> dict[str, Any]:
+        photos = self.dataset.photos
+        return {
+            "photographs": len(photos),
+            "areas": len({photo.area for photo in photos}),
+            "blocks": len({photo.group for photo in photos}),
+            "local_only": self._local_only,
+        }
+
+    def _cells(self, name: str, labelled: Labelled) -> list[dict[str, Any]]:
+        """Evaluate every axis by both protocols."""
+        found = []
+        for axis in range(len(AXES)):
+
+            def make(axis: int = axis) -> dict[str, Any]:
+                _, case = case_of(labelled, axis, self.settings, self.seed)
+                return evaluate(case, self.settings, axis_seed(self.seed, axis))
+
+            found.append(self.kept(f"{name}-{AXES[axis]}", make))
+        return found
+
+    def _method(self, fit: Fit, latents: Latents) -> dict[str, Any]:
+        method = fit.boundaries.method
+        report = method_report(fit)
+        report["inversion"] = {k: latents.metadata[k] for k in _INVERSION_FACTS if k in latents.metadata}
+        report["spread"] = self.kept(f"{method}-spread", lambda: direction_spread(fit, self.seed))
+        report["units"] = percentile_curves(fit, self.seed)
+        if self.generator is not None:
+            report |= self._rendered(self.generator, fit)
+        return report
+
+    def _rendered(self, generator: Generator, fit: Fit) -> dict[str, Any]:
+        """Return what can only be said by looking at the generator's images."""
+        if (fit.boundaries.num_ws, fit.boundaries.w_dim) != (generator.num_ws, generator.w_dim):
+            raise InputError(
+                f"the codes of method {fit.boundaries.method} are {fit.boundaries.num_ws} × {fit.boundaries.w_dim} and "
+                f"those of {self.sources.generator} are {generator.num_ws} × {generator.w_dim}: give the generator "
+                "that the photographs were inverted with"
+            )
+        bases, method = walked_bases(generator, self.settings, self.seed), fit.boundaries.method
+        changes = measure_changes(generator, fit.boundaries, bases, self._spread, self.seed)
+        report: dict[str, Any] = {"changes": changes.report}
+        invert = self._inverter(generator, method)
+        if invert is not None and self.settings.reinverted:
+            some, c = bases[: self.settings.reinverted], tuple(each.machine.c for each in fit.axes)
+            report["moves"] = self.kept(
+                f"{method}-moves",
+                lambda: measured_moves(
+                    generator, fit.labelled, c, fit.boundaries, some, invert, self.settings, self.seed
+                ),
+            )
+        if "planted" in self.dataset.meta:
+            report["validation"] = self.kept(
+                f"{method}-validation", lambda: validate(generator, fit, self.dataset, bases, self.seed)
+            )
+        if self.drawn is not None:
+            self._method_figures(generator, fit, bases, changes.differences)
+        return report
+
+    def _inverter(self, generator: Generator, method: str) -> Invert | None:
+        """Return what finds the codes of images in the manner of a method, None where that takes an encoder."""
+        device = self.sources.device
+        if method == "projector":
+            projector = Projector(ProjectorSettings(steps=self.settings.reinvert_steps), self.seed)
+
+            def project(images: np.ndarray) -> np.ndarray:
+                names = [f"walk {k}" for k in range(len(images))]
+                return projector.invert(generator, _tensors(images, device), names).cpu().numpy()
+
+            return project
+        if method not in self.sources.encoders:
+            self.log(f"boundaries: rendered walks of {method} are not inverted again: no encoder was given")
+            return None
+        encoder = inversion.load_encoder(self.sources.encoders[method], device=device, generator=generator)
+
+        def encode(images: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                parts = [encoder(part) for part in _tensors(images, device).split(32)]
+            return torch.cat(parts).float().cpu().numpy()
+
+        return encode
+
+    def _references(self, rows: np.ndarray) -> dict[str, list[dict[str, Any]]]:
+        """Evaluate pretrained features and the mean colour of the photographs in the same way."""
+        codes = reference_codes(self.dataset, rows, self.sources.device)
+        return {name: self._cells(name, label(self.dataset, rows, codes[name])) for name in REFERENCES}
+
+    def _method_figures(self, generator: Generator, fit: Fit, bases: np.ndarray, differences: np.ndarray) -> None:
+        drawn = self.drawn
+        assert drawn is not None
+        drawn.matrix(generator, fit.boundaries, bases[0])
+        drawn.differences(fit.boundaries.method, differences, len(bases))
+        for axis in range(len(AXES)):
+            drawn.projection(fit, axis, self.settings.umap)
+            drawn.streets(generator, fit.boundaries, bases, axis)
+
+    def _shared_figures(self) -> dict[str, Any]:
+        """Draw the figures that are of no single method, and return what is said of all of them."""
+        if self.drawn is None or self.generator is None:
+            return {}
+        self.drawn.photographs(self.dataset)
+        self.drawn.latent_map(self.generator, self.seed)
+        self.drawn.inversions(self.generator, self.dataset, self.sources.latents, self.sources.comparison)
+        return dict(sorted(self.drawn.said.items()))
+
+
+def walked_bases(generator: Generator, settings: BoundarySettings, seed: int) -> np.ndarray:
+    """Return the bases that are walked to measure, [B, num_ws, w_dim] float32."""
+    return random_codes(generator, settings.bases, TRUNCATION, seed)
+
+
+def _tensors(images: np.ndarray, device: str) -> torch.Tensor:
+    """Turn [N, H, W, 3] uint8 into [N, 3, H, W] in [−1, 1]."""
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1

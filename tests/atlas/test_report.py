@@ -1,0 +1,150 @@
+"""What the page shows of the report: both protocols, references, and the tables of what walks do."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas.errors import InputError
+from atlas.report import read_report
+from atlas.report_tables import tables
+
+AXES = ("health", "income", "education")
+
+
+def row(axis, method, protocol, **more):
+    scores = {"precision": 0.7, "recall": 0.6, "f1": 0.646, "auc": 0.71, "f1_interval": [0.58, 0.7]}
+    return {"axis": axis, "method": method, "protocol": protocol, **scores, "n": 208, "areas": 90, "folds": 5, **more}
+
+
+def curve(low=0.2, high=0.8):
+    at = [k / 12 for k in range(-12, 13)]
+    values = [low + (high - low) * (a + 1) / 2 for a in at]
+    return {
+        "at": at,
+        "score": at,
+        "percentile": values,
+        "low": [v - 0.1 for v in values],
+        "high": [v + 0.1 for v in values],
+    }
+
+
+def report():
+    cell = [0.5, 0.4, 0.6]
+    kind = {"table": [[cell] * 3] * 3, "times": [5.5, 1.0, 2.0], "apart": [True] * 3, "reached": False}
+    looks = {n: {"change": -0.031, "interval": [-0.05, 0.002]} for n in ("vegetation", "sky", "brightness")}
+    looks |= {n: {"change": 0.0, "interval": [0.0, 0.0]} for n in ("saturation", "edges")}
+    return {
+        "methods": ["projector"],
+        "references": ["features", "colour"],
+        "table1": [
+            *(r for a in AXES for r in (row(a, "projector", "random"), row(a, "projector", "blocks", p=0.0049))),
+            *(row(a, m, "blocks", p=0.2) for m in ("features", "colour") for a in AXES),
+        ],
+        "leakage_line": "The random split raises F1 by +0.03.",
+        "survives": {"projector": [0.5, 0.3, 0.4]},
+        "retained": {"projector": [0.9, 0.9, 0.9]},
+        "spread": {"projector": {"angle": [[20.4, 25.0], [21.6, 27.0], [22.0, 28.0]]}},
+        "units": {"projector": {axis: curve() for axis in AXES}},
+        "moves": {"projector": {"bases": 12, "measured": [[cell] * 3] * 3}},
+        "changes": {"projector": {"bases": 64, "axes": dict.fromkeys(AXES, looks)}},
+        "validation": {
+            "projector": {
+                "attributes": ["hedge", "door_hue", "brick_tone"],
+                "bases": 64,
+                "bar": 5.0,
+                "kinds": {"orthogonal": kind, "random": kind},
+            }
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture
+def read(tmp_path):
+    def go(value, steps=5):
+        path = tmp_path / "report.json"
+        path.write_text(json.dumps(value))
+        return read_report(path, "projector", steps)
+
+    return go
+
+
+def test_both_protocols_stand_side_by_side_and_references_apart(read):
+    found = read(report())
+    assert [(r.axis, r.split.partition(",")[0], r.p) for r in found.rows[:2]] == [
+        ("Health", "at random", ""),
+        ("Health", "in blocks of 1 km", "0.005"),
+    ]
+    assert len(found.rows) == len(found.references) == 6
+    assert {r.method for r in found.references} == {
+        "Features of the photographs (EfficientNet-Lite0)",
+        "Mean colour of the photographs",
+    }
+    assert "neighbours fall on both sides" in found.note
+    assert found.leakage == "The random split raises F1 by +0.03."
+    assert found.retained == "health 50%, income 30%, education 40%"
+    assert "health 20°, income 22°, education 22°" in found.spread
+
+
+def test_the_tables(read):
+    found = {table.caption: table for table in read(report()).tables}
+    assert list(found) == [
+        "What a step says",
+        "Which scores a whole walk moves, measured",
+        "What changes in the pictures from −5 to +5",
+        "What was planted, and what the walks move",
+    ]
+    units = found["What a step says"]
+    assert units.columns == ("Measure", "−5", "−2", "0", "+2", "+5")
+    assert units.rows[0] == (
+        "Health",
+        "20 (10 to 30)",
+        "38 (28 to 48)",
+        "50 (40 to 60)",
+        "62 (52 to 72)",
+        "80 (70 to 90)",
+    )
+    changes = found["What changes in the pictures from −5 to +5"]
+    assert changes.rows[0] == ("Vegetation, % of the picture", *(["−3.1 (−5.0 to +0.2)"] * 3))
+    assert "It does not say why" in changes.note
+    validation = found["What was planted, and what the walks move"]
+    assert validation.rows[0] == (
+        "The sliders’ own, others’ scores held: health", *(["+0.50 (+0.40 to +0.60)"] * 3), "5.5",
+    )  # fmt: skip
+    assert "is not reached" in validation.note
+    assert all(len(r) == len(t.columns) for t in found.values() for r in t.rows)
+
+
+def test_what_is_not_reported_is_not_shown(read):
+    value = {"methods": ["projector"], "table1": [row("health", "projector", "area")]}
+    found = read(value)
+    assert found.tables == found.references == ()
+    assert found.leakage == found.spread == ""
+    assert "never seen" in found.note
+
+
+@given(st.integers(1, 50))
+def test_steps_of_any_grid_are_read_off_the_curve(steps):
+    (table, *_) = tables(report(), "projector", steps)
+    assert table.columns[1].endswith(str(steps))
+    assert table.rows[0][1].startswith("20 ")
+    assert table.rows[0][-1].startswith("80 ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r["units"]["projector"]["health"]["percentile"].pop(),
+        lambda r: r["moves"]["projector"]["measured"][0][0].pop(),
+        lambda r: r["changes"]["projector"]["axes"].pop("health"),
+        lambda r: r["validation"]["projector"]["kinds"]["random"].update(times=["many"] * 3),
+        lambda r: r["validation"]["projector"]["kinds"].pop("orthogonal"),
+        lambda r: r["spread"]["projector"].update(angle=[[1]]),
+    ],
+)
+def test_tables_that_cannot_be_read_are_refused(read, change):
+    value = report()
+    change(value)
+    with pytest.raises(InputError, match=r"not a report of boundaries|is missing: make it again"):
+        read(value)
