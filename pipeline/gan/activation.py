@@ -11,18 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.gan.native import operators
-
-LANES = {torch.float32: 8, torch.float64: 4}  # channels come in multiples of it
-
-
-def suits(x: Tensor) -> bool:
-    """Return whether [N, C, H, W] can be, and is to be, activated here."""
-    lanes = LANES.get(x.dtype)
-    if lanes is None or x.device.type != "cpu" or x.ndim != 4 or x.shape[1] % lanes:
-        return False
-    return operators(x.device) is not None
-
 
 def activate(
     x: Tensor,
@@ -49,6 +37,28 @@ def activate(
     x = x.contiguous(memory_format=torch.channels_last)
     y: Tensor = _Activate.apply(x, *factors, slope, torch.inf if clamp is None else clamp)
     return y
+
+
+def gate(dy: Tensor, y: Tensor, slope: float, limit: float, need_sums: bool) -> tuple[Tensor, Tensor | None]:
+    """Go back through leaky ReLU and clamp: for the backward pass of what ends in them.
+
+    Args:
+        dy: the gradient by their result, [N, C, H, W].
+        y: that result.
+        slope, limit: of leaky ReLU and clamp.
+        need_sums: whether the sums over all but C, the gradient by a bias, are needed.
+
+    Returns:
+        The gradient by what came in, and the sums, [C], or None. Both are differentiable where gradients are recorded.
+    """
+    dy = dy.contiguous(memory_format=torch.channels_last)
+    if torch.is_grad_enabled():
+        g: Tensor = _Gate.apply(dy, y.detach(), slope, limit)
+        return g, g.sum((0, 2, 3)) if need_sums else None
+    g, _, _, sums = torch.ops.atlas_native.activate_backward(
+        dy, y, None, None, slope, limit, False, False, need_sums
+    )
+    return g, sums.sum((0, 1)) if need_sums else None
 
 
 class _Activate(torch.autograd.Function):

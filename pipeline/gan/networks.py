@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture, resolutions
 from pipeline.gan.ops import (
     bias_act,
-    bias_lrelu_,
+    conv2d_lrelu,
     conv2d_resample,
     modulated_conv2d,
     modulated_lrelu,
@@ -283,8 +283,10 @@ class ConvLayer(nn.Module):
         clamp = None if self.clamp is None else self.clamp * gain
         gain = gain if self.bias is None else gain * LRELU_GAIN
         w = (self.weight * (self.weight_gain * gain)).to(x.dtype)
-        x = conv2d_resample(x, w, self.resample_filter, down=self.down, padding=self.padding)
-        return x if self.bias is None else bias_lrelu_(x, self.bias * gain, clamp)
+        f, down, padding = self.resample_filter, self.down, self.padding
+        if self.bias is None:
+            return conv2d_resample(x, w, f, down=down, padding=padding)
+        return conv2d_lrelu(x, w, self.bias * gain, f, down, padding, clamp)
 
 
 class DiscriminatorBlock(nn.Module):

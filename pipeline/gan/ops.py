@@ -159,12 +159,10 @@ def bias_act(
 
 
 def bias_lrelu_(x: Tensor, b: Tensor | None = None, clamp: float | None = None) -> Tensor:
-    """Add a bias [C] to [N, C, H, W] and apply the leaky ReLU, then clamp; ``x`` may be written over.
+    """Add a bias [C] to [N, C, H, W] and apply the leaky ReLU, writing over ``x``; then clamp.
 
     Leaky ReLU commutes with positive factors, so its gain of √2 belongs into what comes before: no pass of its own.
     """
-    if activation.suits(x):
-        return activation.activate(x, bias=b, slope=LRELU_SLOPE, clamp=clamp)
     if b is not None:
         x = x.add_(b.to(x.dtype)[:, None, None])
     x = F.leaky_relu_(x, LRELU_SLOPE)
@@ -196,8 +194,7 @@ def conv2d_resample(
     """
     left, right, top, bottom = _four(padding)
     kernel = w.shape[-1]
-    filtered = up == down == 1 or (f is not None and f.shape == winograd.TAPS and not flip_filter)
-    if padding == 1 and groups == 1 and filtered and winograd.suits(x, w, up, down):
+    if padding == 1 and groups == 1 and not flip_filter and winograd.suits(x, w, f, up, down):
         return winograd.conv(x, w if flip_weight else w.flip([2, 3]), f, up, down)
     if up == 1 and down == 1:
         return _convolve(x, w, [left, right, top, bottom], groups, flip_weight)
@@ -223,6 +220,18 @@ def conv2d_resample(
     x = _transposed(x, w, up, groups, flip_weight)
     grown = [left - (kernel - 1), right - (kernel - up), top - (kernel - 1), bottom - (kernel - up)]
     return upfirdn2d(x, f, down=down, padding=grown, gain=up**2, flip_filter=flip_filter)
+
+
+def conv2d_lrelu(
+    x: Tensor, w: Tensor, b: Tensor, f: Tensor | None = None, down: int = 1, padding: int = 0, clamp: float | None = None
+) -> Tensor:
+    """Convolve, FIR downsampling before it, add the bias [C], apply the leaky ReLU (without a gain), clamp.
+
+    The first arguments are those of `conv2d_resample`.
+    """
+    if padding == 1 and winograd.suits(x, w, f, 1, down):
+        return winograd.conv_lrelu(x, w, b, f, down, LRELU_SLOPE, clamp)
+    return bias_lrelu_(conv2d_resample(x, w, f, down=down, padding=padding), b, clamp)
 
 
 def modulated_conv2d(
@@ -290,7 +299,7 @@ def modulated_lrelu(
         [N, out, H·up, W·up].
     """
     gain = _GAINS["lrelu"]  # the leaky ReLU commutes with it, so that it needs no pass of its own
-    if winograd.suits(x, weight, up):
+    if winograd.suits(x, weight, resample_filter, up):
         w = weight if up == 1 else weight.flip([2, 3])
         after = (demodulation(weight, styles) * gain, None if noise is None else noise * gain, bias * gain)
         if not _differentiated(x, weight, styles, noise, bias):

@@ -17,28 +17,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.gan import activation
 from pipeline.gan.native import operators
 
-PANEL = {torch.float32: 16, torch.float64: 8}  # channels come in multiples of it
-LEAST_SIDE = 4  # of the coarser image
+PANEL = {torch.float32: 16}  # channels come in multiples of it
+# Below these the plain version is as fast and rounds less: transforming the kernels must be worth while. Upsampling
+# multiplies as often as a transposed convolution does, and gains by the filter's passes over large images only.
+LEAST_MULTIPLICATIONS = 100_000_000  # of the convolution by definition
+LEAST_TILES = 48  # of 4 × 4 places
+LEAST_SIDE_UP = 32  # of the coarse image
 TAPS = (4, 4)  # of the resampling filter
 MODES = {(1, 1): (1, 1), (2, 1): (1, 4), (1, 2): (4, 1)}  # (up, down) → phases of input and output
 
 
-def suits(x: Tensor, w: Tensor, up: int = 1, down: int = 1) -> bool:
+def suits(x: Tensor, w: Tensor, f: Tensor | None = None, up: int = 1, down: int = 1) -> bool:
     """Return whether this convolution can be, and is to be, computed here.
 
     Args:
         x: [N, in, H, W].
         w: [out, in, 3, 3]; anything else does not suit.
+        f: [4, 4], where ``up`` or ``down`` is 2.
         up, down: 1 or 2, not both 2.
     """
+    if not up == down == 1 and (f is None or f.shape != TAPS):
+        return False
     panel = PANEL.get(x.dtype)
     if panel is None or x.device.type != "cpu" or w.shape[2:] != (3, 3) or w.dtype != x.dtype:
         return False
     if (up, down) not in MODES or w.shape[0] % panel or w.shape[1] % panel or x.shape[1] != w.shape[1]:
         return False
-    if min(x.shape[2:]) < LEAST_SIDE * down or x.shape[2] % down or x.shape[3] % down:
+    if x.shape[2] % down or x.shape[3] % down or (up > 1 and min(x.shape[2:]) < LEAST_SIDE_UP):
+        return False
+    places = x.shape[0] * (x.shape[2] // down) * (x.shape[3] // down)
+    if places < 16 * LEAST_TILES or places * w.numel() < LEAST_MULTIPLICATIONS:
         return False
     return operators(x.device) is not None
 
@@ -55,6 +66,23 @@ def conv(x: Tensor, w: Tensor, f: Tensor | None = None, up: int = 1, down: int =
         [N, out, H·up / down, W·up / down] in channels-last memory.
     """
     y: Tensor = _Winograd.apply("output", x, kernels(w, f, up, down), MODES[up, down])
+    return y
+
+
+def conv_lrelu(
+    x: Tensor, w: Tensor, bias: Tensor, f: Tensor | None, down: int, slope: float, clamp: float | None
+) -> Tensor:
+    """Return clamp(leaky_relu(conv(x, w) + bias)), the activation in the convolution's own pass.
+
+    Args:
+        x, w, f, down: see `conv`.
+        bias: [out].
+        slope: of the leaky ReLU.
+        clamp: the result is kept within ±clamp; None for no limit.
+    """
+    limit = torch.inf if clamp is None else clamp
+    bias = bias.to(x.dtype).contiguous()
+    y: Tensor = _Activated.apply(x, kernels(w, f, 1, down), bias, MODES[1, down], slope, limit)
     return y
 
 
@@ -150,6 +178,29 @@ class _Winograd(torch.autograd.Function):
 
         need_a, need_b = ctx.needs_input_grad[1:3]
         return None, partial(first) if need_a else None, partial(second) if need_b else None, None
+
+
+class _Activated(torch.autograd.Function):
+    """`conv_lrelu`, with the kernels of each phase."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, w: Tensor, bias: Tensor, phases: tuple[int, int], slope: float, limit: float
+    ) -> Tensor:
+        x, w = x.contiguous(memory_format=torch.channels_last), w.contiguous()
+        y: Tensor = torch.ops.atlas_native.conv(x, w, *phases, None, None, None, bias, slope, limit)
+        ctx.save_for_backward(x, w, y)
+        ctx.phases, ctx.slope, ctx.limit = phases, slope, limit
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, w, y = ctx.saved_tensors
+        need_x, need_w, need_bias = ctx.needs_input_grad[:3]
+        g, sums = activation.gate(grads[0], y, ctx.slope, ctx.limit, need_bias)
+        dx = _Winograd.apply("input", w, g, ctx.phases) if need_x else None
+        dw = _Winograd.apply("weight", x, g, ctx.phases) if need_w else None
+        return dx, dw, sums, None, None, None
 
 
 def _by_output(x: Tensor, w: Tensor, phases: tuple[int, int]) -> Tensor:

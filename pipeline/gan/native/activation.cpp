@@ -8,13 +8,13 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <optional>
 #include <tuple>
 
+#include "memory.h"
 #include "winograd.h"
 
 namespace {
@@ -117,7 +117,7 @@ void backward(
 Tensor activate(
     const Tensor& x, const std::optional<Tensor>& scale, const std::optional<Tensor>& noise,
     const std::optional<Tensor>& bias, double slope, double limit) {
-  Tensor y = at::empty_like(x);
+  Tensor y = memory::images(x.sizes(), x);
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "atlas_native::activate", [&] {
     const Shape s = shape<scalar_t>(x);
     const int64_t all = s.images * s.pixels, step = noise && noise->numel() == all ? s.pixels : 0;
@@ -137,7 +137,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> activate_backward(
   TORCH_CHECK(dy.sizes() == y.sizes() && (!x || x->sizes() == y.sizes()), "tensors must be of one shape");
   TORCH_CHECK(!need_scale || x, "the gradient of the scale needs x");
   const auto options = y.options().memory_format(std::nullopt);
-  Tensor dx = at::empty_like(y), dscale = at::empty({0}, options), dnoise = dscale, dbias = dscale;
+  Tensor dx = memory::images(y.sizes(), y), dscale = at::empty({0}, options), dnoise = dscale, dbias = dscale;
   AT_DISPATCH_FLOATING_TYPES(y.scalar_type(), "atlas_native::activate_backward", [&] {
     const Shape s = shape<scalar_t>(y);
     shape<scalar_t>(dy);

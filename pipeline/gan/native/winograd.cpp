@@ -15,36 +15,21 @@
 #include <torch/library.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
 #include <optional>
 
+#include "memory.h"
 #include "winograd.h"
 
 namespace {
 
 using at::Tensor;
+using memory::Buffer;
 using namespace winograd;
 
-constexpr int64_t kScratch = 320 << 10;  // bytes of transformed input that a core works on: it fits the second cache
-constexpr int64_t kColumns = 32;         // columns of the product that are transformed back together
-constexpr int64_t kChunk = 192;          // tiles between two additions to a gradient by the weights
-
-template <typename T>
-class Buffer {
- public:
-  explicit Buffer(int64_t count) : data_(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64))) {
-    TORCH_CHECK(data_, "out of memory");
-    std::memset(data_.get(), 0, count * sizeof(T));
-  }
-  T* get() const { return data_.get(); }
-
- private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
-  };
-  std::unique_ptr<T, Free> data_;
-};
+// Measured on a processor with 512 KiB of second-level cache a core; half or twice as much changes little.
+constexpr int64_t kScratch = 128 << 10;  // bytes of transformed input that a core works on
+constexpr int64_t kColumns = 128;        // columns of the product that are transformed back together
+constexpr int64_t kChunk = 48;           // tiles between two additions to a gradient by the weights
 
 struct Layout {
   int64_t images, rows, cols;  // of one phase
@@ -301,7 +286,7 @@ Tensor conv(
       !noise || noise->numel() == height * width || noise->numel() == l.images * height * width,
       "noise must be [H, W] or [N, 1, H, W]");
   const int64_t noise_step = noise && l.images > 1 && noise->numel() != height * width ? height * width : 0;
-  Tensor y = at::empty({l.images, l.out, height, width}, x.options(), at::MemoryFormat::ChannelsLast);
+  Tensor y = memory::images({l.images, l.out, height, width}, x);
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "atlas_native::conv", [&] {
     check_channels<scalar_t>(l);
     const Tensor u = at::empty({kPositions, l.inner(), l.outer()}, x.options().memory_format(std::nullopt));
