@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.gan import activation, ops, winograd
+from pipeline.gan import ops, winograd
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture, channel_widths
 from pipeline.gan.checkpoint import bf16_is_native, set_precision
 from pipeline.gan.loss import Losses
@@ -296,8 +296,12 @@ def operator_times(device: str, rounds: int) -> dict[str, Any]:
         name = f"conv {inner} to {out} at {side} px" + (", up" if up > 1 else ", down" if down > 1 else "")
         result[name] = compared(x, w, lambda x, w, f=f, up=up, down=down: ops.conv2d_resample(x, w, f, up, down, 1), device, rounds)
     x = torch.randn(BATCH, 64, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
-    b = torch.randn(64, device=device)
-    result["bias and leaky ReLU, 64 at 64 px"] = compared(x, b, lambda x, b: ops.bias_lrelu_(x * 1.0, b), device, rounds)
+    styles = torch.randn(BATCH, 64, device=device)
+    w, b = torch.randn(64, 64, 3, 3, device=device), torch.randn(64, device=device)
+    noise = torch.randn(64, 64, device=device)
+    result["a layer of the generator, 64 at 64 px"] = compared(
+        x, w, lambda x, w: ops.modulated_lrelu(x, w, styles, noise, b, 1, f), device, rounds
+    )
     return result
 
 
@@ -329,13 +333,11 @@ class without_native:  # noqa: N801
     """Within it, the plain operators are used."""
 
     def __enter__(self) -> None:
-        self.saved = [(module, module.operators) for module in (winograd, activation)]
-        for module, _ in self.saved:
-            module.operators = lambda device: None  # type: ignore[attr-defined]
+        self.saved = winograd.operators
+        winograd.operators = lambda device: None
 
     def __exit__(self, *problem: object) -> None:
-        for module, function in self.saved:
-            module.operators = function  # type: ignore[attr-defined]
+        winograd.operators = self.saved
 
 
 def peak_memory(who: str, device: str) -> int:

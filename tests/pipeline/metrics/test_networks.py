@@ -63,21 +63,34 @@ def test_average_pools_of_inception_do_not_count_the_padding():
     assert torch.allclose(pooled, torch.ones(4, 4), atol=2e-3)
 
 
-def test_vgg_and_lpips(tmp_path):
+def test_vgg_is_the_published_network():
+    with torch.device("meta"):
+        network = vgg.VGG16()
+    assert sum(p.numel() for p in network.features.parameters()) == 14_714_688
+    assert sum(p.numel() for p in network.classifier.parameters()) == 119_545_856
+
+
+def test_vgg_and_lpips(tmp_path, monkeypatch):
+    monkeypatch.setattr(vgg, "FEATURES", 8)  # of the hundred million weights of the last layers, few
     network = vgg.VGG16()
-    save_file({n: t for n, t in random_tensors(network).items()}, tmp_path / "vgg.safetensors")
+    save_file(random_tensors(network), tmp_path / "vgg.safetensors")
     linear = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate((64, 128, 256, 512, 512))}
     torch.save(linear, tmp_path / "lpips.pth")
     distance = extractors.lpips_distance(tmp_path / "vgg.safetensors", tmp_path / "lpips.pth", "cpu").function
-    a, b = torch.rand(2, 2, 3, 32, 32, dtype=torch.float64) * 2 - 1
-    assert torch.equal(distance(a, a), torch.zeros(2, dtype=torch.float64))
+    a, b = torch.rand(2, 1, 3, 32, 32, dtype=torch.float64) * 2 - 1
+    assert distance(a, a) == 0
     assert (distance(a, b) > 0).all()
     assert torch.allclose(distance(a, b), distance(b, a))
-    large = F.interpolate(a, size=(512, 512))
-    assert torch.allclose(distance(large, large), torch.zeros(2, dtype=torch.float64))
+    layers = vgg.LinearLayers()
+    layers.load_state_dict(linear)
+    network, large = network.double(), torch.rand(2, 1, 3, 64, 64, dtype=torch.float64)
+    small = [F.avg_pool2d(x, 2) for x in large]
+    assert torch.allclose(
+        vgg.lpips(network, layers.double(), *large, widest=32), vgg.lpips(network, layers.double(), *small)
+    )
     features = extractors.vgg16(tmp_path / "vgg.safetensors", "cpu").function(a.float())
-    assert features.shape == (2, 4096)
-    assert [t.shape[1] for t in network.taps(torch.zeros(1, 3, 32, 32))] == [64, 128, 256, 512, 512]
+    assert features.shape == (1, 8)
+    assert [t.shape[1] for t in network.taps(small[0])] == [64, 128, 256, 512, 512]
 
 
 def test_a_program_is_refused(tmp_path):
