@@ -19,9 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata, util
 from pathlib import Path
-
-import torch
 
 from atlas.faults import fault_point
 
@@ -57,7 +56,7 @@ class Recipe:
     def key(self) -> str:
         """Return a digest of everything the library depends on: sources, PyTorch, compiler, options, processor."""
         version = subprocess.run([self.compiler, "--version"], capture_output=True, text=True, check=False).stdout
-        facts = [self.name, torch.__version__, self.compiler, version, *self.flags, _processor()]
+        facts = [self.name, metadata.version("torch"), self.compiler, version, *self.flags, _processor()]
         digest = hashlib.sha256("\0".join(facts).encode())
         for file in (*self.sources, *HEADERS):
             digest.update((SOURCES / file).read_bytes())
@@ -65,10 +64,9 @@ class Recipe:
 
     def ninja(self) -> str:
         """Return the build file."""
-        base = Path(torch.__file__).resolve().parent
+        base = _torch_folder()
         includes = [f"-I{base / 'include'}", f"-I{base / 'include/torch/csrc/api/include'}", f"-I{SOURCES}"]
-        abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
-        compile_line = " ".join(map(_quoted, [self.compiler, *self.flags, abi, *includes]))
+        compile_line = " ".join(map(_quoted, [self.compiler, *self.flags, *includes]))
         libraries = [f"-L{base / 'lib'}", "-lc10", "-ltorch_cpu", "-ltorch"]
         if self.compiler.endswith("nvcc"):
             libraries += ["-lc10_cuda", "-ltorch_cuda"]
@@ -105,6 +103,8 @@ def cuda_recipe() -> Recipe:
     compiler = shutil.which(str(Path(home) / "bin" / "nvcc") if home else "nvcc")
     if not compiler:
         raise BuildError("there is no nvcc")
+    import torch  # here, so that everything else can be done, and tested, without it
+
     major, minor = torch.cuda.get_device_capability()
     architecture = f"-gencode=arch=compute_{major}{minor},code=sm_{major}{minor}"
     return Recipe("atlas_native_cuda", CUDA_SOURCES, compiler, (*CUDA_FLAGS, architecture))
@@ -182,6 +182,14 @@ def _locked(path: Path) -> Iterator[None]:
                     raise BuildError(f"another process has held {path} for {WAIT_SECONDS} s") from error
                 time.sleep(0.1)
         yield
+
+
+def _torch_folder() -> Path:
+    """Return the folder of PyTorch, whose headers and libraries the operators are compiled against."""
+    found = util.find_spec("torch")
+    if found is None or found.origin is None:
+        raise BuildError("there is no PyTorch")
+    return Path(found.origin).resolve().parent
 
 
 def _ninja() -> str:
