@@ -22,6 +22,10 @@ COMMANDS = {
     "train": ("pipeline.commands.train:train", "Train StyleGAN2-ADA on a dataset; goes on where it stopped."),
     "encoder": ("pipeline.commands.encoder:encoder", "The encoders e4e and ReStyle: train one for a generator."),
     "convert": ("pipeline.commands.convert:convert", "Convert a network's checkpoint from one format to another."),
+    "metrics": (
+        "pipeline.commands.metrics:metrics",
+        "Compare a generator with photographs: FID, KID, precision, recall, copies.",
+    ),
     "invert": ("pipeline.commands.invert:invert", "Find the latent code of each photograph."),
     "compare": ("pipeline.commands.compare:compare", "Compare methods of inversion on the same photographs."),
     "boundaries": ("pipeline.commands.boundaries:boundaries", "Fit the SVM boundaries and say what they rest on."),

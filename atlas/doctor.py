@@ -37,6 +37,7 @@ def examine(folder: Path) -> list[Finding]:
         _gpu(),
         _compiler(),
         _ninja(),
+        _nvcc(),
         *_codecs(),
         _browser(),
         _node(),
@@ -80,6 +81,11 @@ def _compiler() -> Finding:
 def _ninja() -> Finding:
     installed = util.find_spec("ninja") is not None or shutil.which("ninja") is not None
     return Finding("ninja", installed, "present" if installed else "none", "faster operators; optional")
+
+
+def _nvcc() -> Finding:
+    path = shutil.which("nvcc")
+    return Finding("CUDA compiler", path is not None, path or "none", "faster operators on a GPU; optional")
 
 
 def _codecs() -> list[Finding]:

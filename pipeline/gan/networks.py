@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture, resolutions
-from pipeline.gan.ops import bias_act, bias_lrelu_, conv2d_resample, modulated_conv2d, setup_filter, upsample2d
+from pipeline.gan.ops import (
+    bias_act,
+    conv2d_lrelu,
+    conv2d_resample,
+    modulated_conv2d,
+    modulated_lrelu,
+    setup_filter,
+    upsample2d,
+)
 
 RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
 LRELU_GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU
@@ -126,30 +134,15 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise_mode: str, rng: torch.Generator | None) -> Tensor:
         """[N, C, H / up, W / up] and w [N, D] → [N, C', H, W]."""
-        bias: Tensor | None = self.bias
+        noise = None
         if noise_mode == "random":
             shape = [len(x), 1, self.resolution, self.resolution]
             noise = torch.randn(shape, device=x.device, generator=rng) * self.noise_strength
-        elif noise_mode == "const" and self.noise_const.ndim > 2:  # the projector puts a map [N, 1, H, W] per sample
+        elif noise_mode == "const":  # the projector puts a map for each sample, [N, 1, H, W], in the place of one
             noise = self.noise_const * self.noise_strength
-        elif noise_mode == "const":  # the same for all samples: noise and bias are one addition
-            noise = ((self.noise_const * self.noise_strength)[:, :, None] + self.bias).permute(2, 0, 1)
-            bias = None
-        else:
-            noise, bias = self.bias[:, None, None], None
-        x = modulated_conv2d(
-            x,
-            self.weight,
-            self.affine(w),
-            noise=noise,
-            up=self.up,
-            padding=1,
-            resample_filter=self.resample_filter,
-            flip_weight=self.up == 1,
-            gain=LRELU_GAIN,
-        )
         clamp = None if self.clamp is None else self.clamp * LRELU_GAIN
-        return bias_lrelu_(x, None if bias is None else bias * LRELU_GAIN, clamp)
+        styles = self.affine(w)
+        return modulated_lrelu(x, self.weight, styles, noise, self.bias, self.up, self.resample_filter, clamp)
 
 
 class ToRGB(nn.Module):
@@ -290,8 +283,10 @@ class ConvLayer(nn.Module):
         clamp = None if self.clamp is None else self.clamp * gain
         gain = gain if self.bias is None else gain * LRELU_GAIN
         w = (self.weight * (self.weight_gain * gain)).to(x.dtype)
-        x = conv2d_resample(x, w, self.resample_filter, down=self.down, padding=self.padding)
-        return x if self.bias is None else bias_lrelu_(x, self.bias * gain, clamp)
+        f, down, padding = self.resample_filter, self.down, self.padding
+        if self.bias is None:
+            return conv2d_resample(x, w, f, down=down, padding=padding)
+        return conv2d_lrelu(x, w, self.bias * gain, f, down, padding, clamp)
 
 
 class DiscriminatorBlock(nn.Module):

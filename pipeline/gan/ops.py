@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.gan import activation, winograd
 from pipeline.gan.convolution import conv2d, conv_transpose2d
 
 Pair = int | Sequence[int]
@@ -193,6 +194,8 @@ def conv2d_resample(
     """
     left, right, top, bottom = _four(padding)
     kernel = w.shape[-1]
+    if padding == 1 and groups == 1 and not flip_filter and winograd.suits(x, w, f, up, down):
+        return winograd.conv(x, w if flip_weight else w.flip([2, 3]), f, up, down)
     if up == 1 and down == 1:
         return _convolve(x, w, [left, right, top, bottom], groups, flip_weight)
     assert f is not None
@@ -217,6 +220,24 @@ def conv2d_resample(
     x = _transposed(x, w, up, groups, flip_weight)
     grown = [left - (kernel - 1), right - (kernel - up), top - (kernel - 1), bottom - (kernel - up)]
     return upfirdn2d(x, f, down=down, padding=grown, gain=up**2, flip_filter=flip_filter)
+
+
+def conv2d_lrelu(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor,
+    f: Tensor | None = None,
+    down: int = 1,
+    padding: int = 0,
+    clamp: float | None = None,
+) -> Tensor:
+    """Convolve, FIR downsampling before it, add the bias [C], apply the leaky ReLU (without a gain), clamp.
+
+    The first arguments are those of `conv2d_resample`.
+    """
+    if padding == 1 and winograd.suits(x, w, f, 1, down):
+        return winograd.conv_lrelu(x, w, b, f, down, LRELU_SLOPE, clamp)
+    return bias_lrelu_(conv2d_resample(x, w, f, down=down, padding=padding), b, clamp)
 
 
 def modulated_conv2d(
@@ -258,9 +279,55 @@ def modulated_conv2d(
     return _scaled(x, scale.to(x.dtype)[:, :, None, None], None if noise is None else (noise * gain).to(x.dtype))
 
 
+def modulated_lrelu(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    noise: Tensor | None,
+    bias: Tensor,
+    up: int,
+    resample_filter: Tensor,
+    clamp: float | None = None,
+) -> Tensor:
+    """Apply a whole layer of the synthesis network: modulated 3×3 convolution, noise, bias, leaky ReLU · √2, clamp.
+
+    Args:
+        x: [N, in, H, W].
+        weight: [out, in, 3, 3].
+        styles: [N, in].
+        noise: [H·up, W·up] for all samples or [N, 1, H·up, W·up], or None.
+        bias: [out].
+        up: 1 or 2; at 2 the kernel is turned round, as published networks have it.
+        resample_filter: see `conv2d_resample`.
+        clamp: the result is kept within ±clamp; None for no limit.
+
+    Returns:
+        [N, out, H·up, W·up].
+    """
+    gain = _GAINS["lrelu"]  # the leaky ReLU commutes with it, so that it needs no pass of its own
+    if winograd.suits(x, weight, resample_filter, up):
+        w = weight if up == 1 else weight.flip([2, 3])
+        after = (demodulation(weight, styles) * gain, None if noise is None else noise * gain, bias * gain)
+        if not _differentiated(x, weight, styles, noise, bias):
+            return winograd.layer(x, w, resample_filter, up, styles, *after, LRELU_SLOPE, clamp)
+        x = winograd.conv(activation.activate(x, styles), w, resample_filter, up)
+        return activation.activate(x, *after, LRELU_SLOPE, clamp)
+    shift, left = noise, bias  # what is added before the activation, in one step and in another
+    if noise is None or noise.ndim == 2:  # the same for all samples: noise and bias are one addition
+        shift = bias[:, None, None] if noise is None else (noise[:, :, None] + bias).permute(2, 0, 1)
+        left = None
+    x = modulated_conv2d(x, weight, styles, shift, up, 1, resample_filter, flip_weight=up == 1, gain=gain)
+    return bias_lrelu_(x, None if left is None else left * gain, clamp)
+
+
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     """Return the factor [N, out] that brings a modulated convolution's output back to unit variance."""
     return (styles.square() @ weight.square().sum(dim=[2, 3]).T + 1e-8).rsqrt()
+
+
+def _differentiated(*tensors: Tensor | None) -> bool:
+    """Return whether a result of these will be asked for derivatives."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors if t is not None)
 
 
 def _scaled(x: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:

@@ -1,0 +1,390 @@
+"""How fast images are made and networks trained, against a plain twin and against the machine's own convolution.
+
+    python benchmarks/gan_speed.py                     # all of it, some minutes on two cores
+    python benchmarks/gan_speed.py generator --rounds 9
+    python benchmarks/gan_speed.py --device cuda --json result.json
+
+Sections: "generator" renders (128 px, channel base 4096, at most 128 channels, z = w = 128, batch 16), "training" makes
+steps (64 px, base 2048, at most 64 channels, batch 16: generator, discriminator, R1 every 16th, optimisers; no
+augmentation, no averaging), "operators" times single operators, "memory" the peak of training.
+
+The twin (`plain_twin.py`) is the same network written with the operators as they are usually written, and is run in
+turn with ours, so that the ratio holds on a machine that others use too; the median of the ratios is what to quote. The
+limit is the throughput of PyTorch's convolution, the best of some large layers measured in the same run; what is held
+against it counts the multiplications and additions of the definition (a transposed convolution where there is
+upsampling), so an algorithm that needs fewer can go beyond 100 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import plain_twin
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.gan import ops, winograd
+from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture, channel_widths
+from pipeline.gan.checkpoint import bf16_is_native, set_precision
+from pipeline.gan.loss import Losses
+from pipeline.gan.native import operators
+from pipeline.gan.networks import Discriminator, Generator
+from pipeline.gan.optimizer import Adam
+
+SECTIONS = ("generator", "training", "operators", "memory")
+BATCH, R1_INTERVAL = 16, 16
+LIMIT_LAYERS = ((64, 128, 64), (128, 128, 32), (256, 256, 32), (512, 512, 16))  # channels in, out, side
+
+
+def main() -> None:
+    """Measure what was asked for and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all by default")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the processor; all by default")
+    parser.add_argument("--rounds", type=int, default=5, help="of ours and the twin in turn")
+    parser.add_argument("--json", type=Path, help="write the numbers here too")
+    parser.add_argument("--peak", choices=("ours", "twin"), help="print the peak memory of training, alone")
+    given = parser.parse_args()
+    unknown = set(given.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no such section: {', '.join(sorted(unknown))}")
+    torch.set_num_threads(given.threads)
+    if given.peak:
+        print(peak_memory(given.peak, given.device))
+        return
+    wanted = given.sections or SECTIONS
+    result: dict[str, Any] = {"machine": machine(given.device)}
+    result["limit_gflops"] = round(convolution_limit(given.device) / 1e9, 1)
+    if "generator" in wanted:
+        result["generator"] = generator_speed(given.device, given.rounds, result["limit_gflops"])
+    if "training" in wanted:
+        result["training"] = training_speed(given.device, given.rounds)
+    if "operators" in wanted:
+        result["operators"] = operator_times(given.device, given.rounds)
+    if "memory" in wanted:
+        result["memory"] = {who: memory_of(who, given) for who in ("ours", "twin")}
+    show(result)
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Say what is measured on."""
+    native = operators(torch.device(device)) is not None
+    return {
+        "processor": processor(),
+        "device": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1),
+        "torch": torch.__version__,
+        "native_operators": native,
+        "bf16_native": bf16_is_native(device),
+    }
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def make_generator(resolution: int, base: int, widest: int, latent: int, device: str) -> Generator:
+    """Return a generator with random weights, noise switched on."""
+    torch.manual_seed(0)
+    widths = channel_widths(resolution, base, widest)
+    G = Generator(GeneratorArchitecture(latent, 0, latent, resolution, 3, 2, widths))
+    with torch.no_grad():
+        for name, parameter in G.named_parameters():
+            if name.endswith("noise_strength"):
+                parameter.fill_(0.1)
+    return G.to(device)
+
+
+def make_discriminator(resolution: int, base: int, widest: int, device: str) -> Discriminator:
+    """Return a discriminator with random weights."""
+    torch.manual_seed(1)
+    return Discriminator(DiscriminatorArchitecture(0, resolution, 3, channel_widths(resolution, base, widest))).to(
+        device
+    )
+
+
+def finished(device: str) -> float:
+    """Return the time when all work so far is done."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def in_turn(works: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, list[float]]:
+    """Return the seconds of each work in each round, after one round that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for counted in [False] + [True] * rounds:
+        for name, work in works.items():
+            begun = finished(device)
+            work()
+            if counted:
+                seconds[name].append(finished(device) - begun)
+    return seconds
+
+
+def convolution_limit(device: str) -> float:
+    """Return the best FLOP/s of PyTorch's own convolution over some large layers and both memory layouts."""
+    best = 0.0
+    for inner, out, side in LIMIT_LAYERS:
+        for layout in (torch.contiguous_format, torch.channels_last):
+            x = torch.randn(BATCH, inner, side, side, device=device).contiguous(memory_format=layout)
+            w = torch.randn(out, inner, 3, 3, device=device).contiguous(memory_format=layout)
+            with torch.no_grad():
+                seconds = in_turn({"conv": lambda x=x, w=w: F.conv2d(x, w, padding=1)}, 4, device)["conv"]
+            best = max(best, 2 * 9 * inner * out * side**2 * BATCH / min(seconds))
+    return best
+
+
+def least_operations(G: Generator) -> int:
+    """Return the multiplications and additions of one image by definition: convolutions and fully connected layers."""
+    arch, total = G.architecture, 0
+    for index, width in enumerate(arch.channels):
+        pixels = (4 * 2**index) ** 2
+        total += pixels * 9 * width * width  # conv1
+        if index:  # conv0: transposed, so that each pixel of its input meets each weight once
+            total += pixels // 4 * 9 * arch.channels[index - 1] * width
+        total += pixels * width * arch.img_channels  # ToRGB
+    total += sum(p.numel() for name, p in G.named_parameters() if name.endswith("weight") and p.ndim == 2)
+    return 2 * total
+
+
+@torch.no_grad()
+def generator_speed(device: str, rounds: int, limit: float) -> dict[str, Any]:
+    """Time rendering, ours against the twin's."""
+    G = make_generator(128, 4096, 128, 128, device).eval().requires_grad_(False)
+    z = torch.randn(BATCH, G.z_dim, device=device)
+    works: dict[str, Callable[[], object]] = {
+        "ours": lambda: G.synthesis(G.mapping(z), noise_mode="const"),
+        "twin": lambda: plain_twin.synthesis(G, plain_twin.mapping(G, z)),
+    }
+    mine, plain = works["ours"](), works["twin"]()
+    assert isinstance(mine, Tensor)
+    assert isinstance(plain, Tensor)
+    if bf16_is_native(device):
+        reduced = make_generator(128, 4096, 128, 128, device).eval().requires_grad_(False)
+        set_precision(reduced, "bf16", device)
+        works["ours_bf16"] = lambda: reduced.synthesis(reduced.mapping(z), noise_mode="const")
+    result = rates(in_turn(works, rounds, device), BATCH)
+    least = least_operations(G)
+    result |= {
+        "difference_from_twin": float((mine - plain).abs().max() / plain.abs().max()),
+        "least_gflop_per_image": round(least / 1e9, 3),
+        "share_of_limit": round(result["ours_images_per_second"] * least / 1e9 / limit, 3),
+    }
+    if "ours_bf16" in works:
+        result["bf16_psnr_db"] = round(psnr(works["ours_bf16"](), mine), 1)  # type: ignore[arg-type]
+    return result
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Return the peak signal to noise ratio of images whose values span 2."""
+    return float(10 * torch.log10(4 / (a - b).square().mean()))
+
+
+def rates(seconds: dict[str, list[float]], images: int) -> dict[str, Any]:
+    """Turn seconds into images a second (medians), and into ours against the twin's, round by round."""
+    result: dict[str, Any] = {
+        f"{name}_images_per_second": round(images / statistics.median(s), 1) for name, s in seconds.items()
+    }
+    for name in seconds:
+        if name != "twin":
+            ratios = [b / a for a, b in zip(seconds[name], seconds["twin"], strict=True)]
+            result[f"{name}_times_the_twin"] = {
+                "median": round(statistics.median(ratios), 2),
+                "least": round(min(ratios), 2),
+                "most": round(max(ratios), 2),
+            }
+    return result
+
+
+def training_step(who: str, device: str, precision: str = "fp32") -> Callable[[int], None]:
+    """Return a function that makes one training step, given its number."""
+    G, D = make_generator(64, 2048, 64, 64, device), make_discriminator(64, 2048, 64, device)
+    rng = torch.Generator(device).manual_seed(2)
+    real = torch.randn(BATCH, 3, 64, 64, generator=rng, device=device)
+    if who == "twin":
+        return twin_step(G, D, real)
+    for network in (G, D):
+        set_precision(network, precision, device)
+    losses = Losses(G, D, augment=lambda images: images, rng=rng, gamma=1.0)
+    adam_g, adam_d = Adam(G, 0.002, 0.99, 1e-8), Adam(D, 0.002, 0.99, 1e-8)
+
+    def step(number: int) -> None:
+        D.requires_grad_(False)
+        losses.generator(torch.randn(BATCH, 64, generator=rng, device=device)).mean().backward()
+        adam_g.step()
+        D.requires_grad_(True)
+        fake, true, _ = losses.discriminator(torch.randn(BATCH, 64, generator=rng, device=device), real)
+        (fake.mean() + true.mean()).backward()
+        adam_d.step()
+        if number % R1_INTERVAL == 0:
+            penalty, _ = losses.r1(real)
+            (penalty.mean() * R1_INTERVAL).backward()
+            adam_d.step()
+
+    return step
+
+
+def twin_step(G: Generator, D: Discriminator, real: Tensor) -> Callable[[int], None]:
+    """Return the twin's step: activations scaled rather than kernels grouped, as the official code trains."""
+    adam_g, adam_d = (torch.optim.Adam(n.parameters(), 0.002, betas=(0.0, 0.99), eps=1e-8) for n in (G, D))
+
+    def render() -> Tensor:
+        ws = plain_twin.mapping(G, torch.randn(BATCH, 64, device=real.device))
+        return plain_twin.synthesis(G, ws, "random", grouped=False)
+
+    def step(number: int) -> None:
+        D.requires_grad_(False)
+        F.softplus(-plain_twin.discriminator(D, render())).mean().backward()
+        update(adam_g)
+        D.requires_grad_(True)
+        with torch.no_grad():
+            fakes = render()
+        F.softplus(plain_twin.discriminator(D, fakes)).mean().backward()
+        F.softplus(-plain_twin.discriminator(D, real)).mean().backward()
+        update(adam_d)
+        if number % R1_INTERVAL == 0:
+            images = real.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(plain_twin.discriminator(D, images).sum(), images, create_graph=True)
+            (slope.square().sum([1, 2, 3]).mean() * 0.5 * R1_INTERVAL).backward()
+            update(adam_d)
+
+    def update(adam: torch.optim.Optimizer) -> None:
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+
+    return step
+
+
+def training_speed(device: str, rounds: int) -> dict[str, Any]:
+    """Time 16 training steps, R1 in one of them, ours against the twin's."""
+    steps = {"ours": training_step("ours", device), "twin": training_step("twin", device)}
+    if bf16_is_native(device):
+        steps["ours_bf16"] = training_step("ours", device, "bf16")
+    works: dict[str, Callable[[], object]] = {
+        name: lambda step=step: [step(number) for number in range(R1_INTERVAL)] for name, step in steps.items()
+    }
+    return rates(in_turn(works, rounds, device), BATCH * R1_INTERVAL)
+
+
+def operator_times(device: str, rounds: int) -> dict[str, Any]:
+    """Time single operators, forward and backward, natively and plainly, in milliseconds (medians)."""
+    result = {}
+    for inner, out, side, up, down in (
+        (128, 128, 16, 1, 1),
+        (64, 64, 64, 1, 1),
+        (32, 32, 128, 1, 1),
+        (64, 32, 64, 2, 1),
+        (32, 64, 64, 1, 2),
+    ):
+        x = torch.randn(BATCH, inner, side, side, device=device).contiguous(memory_format=torch.channels_last)
+        w = torch.randn(out, inner, 3, 3, device=device)
+        f = ops.setup_filter([1, 3, 3, 1]).to(device)
+        name = f"conv {inner} to {out} at {side} px" + (", up" if up > 1 else ", down" if down > 1 else "")
+        result[name] = compared(
+            x, w, lambda x, w, f=f, up=up, down=down: ops.conv2d_resample(x, w, f, up, down, 1), device, rounds
+        )
+    x = torch.randn(BATCH, 64, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
+    styles = torch.randn(BATCH, 64, device=device)
+    w, b = torch.randn(64, 64, 3, 3, device=device), torch.randn(64, device=device)
+    noise = torch.randn(64, 64, device=device)
+    result["a layer of the generator, 64 at 64 px"] = compared(
+        x, w, lambda x, w: ops.modulated_lrelu(x, w, styles, noise, b, 1, f), device, rounds
+    )
+    return result
+
+
+def compared(
+    x: Tensor, w: Tensor, work: Callable[[Tensor, Tensor], Tensor], device: str, rounds: int
+) -> dict[str, Any]:
+    """Time one operator with native operators and without."""
+    x, w = x.requires_grad_(), w.requires_grad_()
+
+    def both() -> None:
+        work(x, w).square().mean().backward()
+
+    def plainly(what: Callable[[], object]) -> None:
+        with without_native():
+            what()
+
+    def forward() -> None:
+        with torch.no_grad():
+            work(x, w)
+
+    works = {
+        "native_forward": forward,
+        "plain_forward": lambda: plainly(forward),
+        "native_both": both,
+        "plain_both": lambda: plainly(both),
+    }
+    return {name: round(1e3 * statistics.median(s), 2) for name, s in in_turn(works, rounds, device).items()}
+
+
+class without_native:  # noqa: N801
+    """Within it, the plain operators are used."""
+
+    def __enter__(self) -> None:
+        self.saved = winograd.operators
+        winograd.operators = lambda device: None
+
+    def __exit__(self, *problem: object) -> None:
+        winograd.operators = self.saved
+
+
+def peak_memory(who: str, device: str) -> int:
+    """Return how many MiB training needs beyond what was there before its first step."""
+    if torch.device(device).type == "cuda":
+        step = training_step(who, device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step(0)
+        return torch.cuda.max_memory_allocated(device) >> 20
+    operators(torch.device(device))
+    step = training_step(who, device)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(3):
+        step(number)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+
+
+def memory_of(who: str, given: argparse.Namespace) -> int:
+    """Return `peak_memory` of a process of its own."""
+    command = [sys.executable, __file__, "--peak", who, "--device", given.device, "--threads", str(given.threads)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def show(result: dict[str, Any], indent: str = "") -> None:
+    """Print nested numbers as a table."""
+    for name, value in result.items():
+        label = indent + name.replace("_", " ")
+        if isinstance(value, dict) and any(isinstance(v, dict) for v in value.values()):
+            print(label)
+            show(value, indent + "  ")
+        elif isinstance(value, dict):
+            print(f"{label:<44}" + "  ".join(f"{k.replace('_', ' ')} {v}" for k, v in value.items()))
+        else:
+            print(f"{label:<44}{value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Loads the compiled operators and checks them against plain PyTorch before anything rests on them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.gan.native.build import BuildError, Recipe, build, cpu_recipe, cuda_recipe
+
+SWITCH = "ATLAS_NATIVE"  # 0: the plain versions are used, and nothing is compiled
+TOLERANCE = 1e-4  # of the self-check, relative to the largest value of a result, in float32
+_log = logging.getLogger(__name__)
+
+
+def operators(device: torch.device) -> Any | None:
+    """Return the compiled operators for a device, `torch.ops.atlas_native`; None where the plain ones are to be used.
+
+    The first call compiles them if need be, which takes half a minute, and checks them. If they are not to be had, a
+    line on standard error says why, once.
+    """
+    return _operators(device.type)
+
+
+@cache
+def _operators(kind: str) -> Any | None:
+    if os.environ.get(SWITCH) == "0" or kind not in _KINDS:
+        return None
+    recipe, check = _KINDS[kind]
+    try:
+        _load(recipe())
+        check(torch.ops.atlas_native)
+    except (BuildError, CheckError) as error:
+        _log.warning("native operators for %s are not used: %s; plain PyTorch runs in their place", kind, error)
+        return None
+    return torch.ops.atlas_native
+
+
+class CheckError(Exception):
+    """The compiled operators do not do what the plain ones do."""
+
+
+def _load(recipe: Recipe) -> None:
+    library = build(recipe, _log.warning)
+    try:
+        torch.ops.load_library(library)
+    except OSError:  # damaged since it was compiled
+        library = build(recipe, _log.warning, again=True)
+        try:
+            torch.ops.load_library(library)
+        except OSError as error:
+            raise BuildError(f"{library} cannot be loaded ({error})") from error
+
+
+def check_cpu(native: Any) -> None:
+    """Compare each operator for processors with plain PyTorch on small random tensors.
+
+    Raises:
+        CheckError: one differs; the message names it.
+    """
+    rng = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=rng)
+
+    def image(channels: int, height: int, width: int) -> Tensor:
+        return draw(2, channels, height, width).contiguous(memory_format=torch.channels_last)
+
+    for name, xp, yp in (("same", 1, 1), ("down", 4, 1), ("up", 1, 4)):
+        fine, coarse = image(16, 12, 10), image(32, 6, 5)
+        x = coarse if yp == 4 else fine
+        w = draw(xp * yp, 3, 3, x.shape[1], 48)
+        plain = plain_conv(x, w, xp, yp)
+        _agree(f"conv ({name})", native.conv(x, w, xp, yp, None, None, None, None, 1.0, torch.inf), plain)
+        y = torch.randn(plain.shape, generator=rng).contiguous(memory_format=torch.channels_last)
+        leaf = w.clone().requires_grad_()
+        with torch.enable_grad():
+            (wanted,) = torch.autograd.grad(plain_conv(x, leaf, xp, yp), leaf, y)
+        _agree(f"conv_weight ({name})", native.conv_weight(x, y, xp, yp), wanted)
+    x, scale, noise, bias = image(16, 5, 7), draw(2, 16), draw(5, 7), draw(16)
+    leaves = [t.clone().requires_grad_() for t in (x, scale, noise, bias)]
+    with torch.enable_grad():
+        a, b, c, d = leaves
+        plain = F.leaky_relu(a * b[:, :, None, None] + c + d[:, None, None], 0.2).clamp(-2, 2)
+        wanted_dx, wanted_scale, wanted_noise, wanted_bias = torch.autograd.grad(plain.sum(), leaves)
+    y = native.activate(x, scale, noise, bias, 0.2, 2.0)
+    _agree("activate", y, plain.detach())
+    ones = torch.ones_like(y)
+    dx, dscale, dnoise, dbias = native.activate_backward(ones, y, x, scale, 0.2, 2.0, True, True, True)
+    _agree("activate_backward (x)", dx, wanted_dx)
+    _agree("activate_backward (scale)", dscale.sum(1), wanted_scale)
+    _agree("activate_backward (noise)", dnoise.sum(0)[0], wanted_noise)
+    _agree("activate_backward (bias)", dbias.sum((0, 1)), wanted_bias)
+
+
+def check_cuda(native: Any) -> None:
+    """Compare each operator for GPUs with plain PyTorch. Raises as `check_cpu`."""
+
+
+def plain_conv(x: Tensor, w: Tensor, xp: int, yp: int) -> Tensor:
+    """Do what the operator ``conv`` does (see `pipeline.gan.winograd`) with PyTorch's own convolution."""
+    if xp == 4:
+        x = torch.cat([x[:, :, row::2, column::2] for row in (0, 1) for column in (0, 1)], dim=1)
+    phases, _, _, inner, outer = w.shape
+    if xp == 4:
+        w = w.permute(1, 2, 0, 3, 4).reshape(1, 3, 3, xp * inner, outer)
+    parts = [F.conv2d(x, kernel.permute(3, 2, 0, 1), padding=1) for kernel in w]
+    if yp == 1:
+        return parts[0]
+    n, _, height, width = parts[0].shape
+    woven = torch.stack(parts).view(2, 2, n, outer, height, width).permute(2, 3, 4, 0, 5, 1)
+    return woven.reshape(n, outer, 2 * height, 2 * width)
+
+
+def _agree(name: str, mine: Tensor, plain: Tensor) -> None:
+    off = float((mine - plain).abs().max()) if mine.shape == plain.shape else torch.inf
+    if not off <= TOLERANCE * float(plain.abs().max()):
+        raise CheckError(f"{name} is off by {off:.3g}")
+
+
+_KINDS: dict[str, tuple[Callable[[], Recipe], Callable[[Any], None]]] = {
+    "cpu": (cpu_recipe, check_cpu),
+    "cuda": (cuda_recipe, check_cuda),
+}
