@@ -65,8 +65,13 @@ class DatasetSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """``[train]``: the StyleGAN2-ADA that is trained. 0 stands for "as the configuration has it"."""
+    """``[train]``: the StyleGAN2-ADA that is trained. 0 stands for "as the configuration has it".
 
+    ``sample`` names networks that come with the software and stand for training with these settings: they are used
+    until `atlas run --from train` trains anew.
+    """
+
+    sample: str = ""
     config: str = _choice("narrow", "auto", "paper256", "paper512", "stylegan2", "narrow")
     kimg: float = _limits(1000.0, 0.001, 1_000_000)
     batch: int = _limits(0, 0, 4096)
