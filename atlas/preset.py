@@ -72,8 +72,11 @@ class TrainSettings:
     ``init`` is a checkpoint to begin from, or the folder of an earlier training; of a relative path, looked up in the
     folder given by ``--data``. ``augment = "fixed"`` keeps the probability at ``p``; "ada" steers it up to ``p_max``.
     ``blit``, ``geometry`` and ``colour`` switch the augmentation's groups. Precision "fp64" is for checks.
+    ``sample`` names networks that come with the software and stand for training with these settings: they are used
+    until `atlas run --from train` trains anew.
     """
 
+    sample: str = ""
     config: str = _choice("narrow", "auto", "paper256", "paper512", "stylegan2", "narrow")
     kimg: float = _limits(1000.0, 0.001, 1_000_000)
     batch: int = _limits(0, 0, 4096)

@@ -1,4 +1,4 @@
-"""Where the templates and presets are: inside the package in a wheel, beside it in a checkout."""
+"""Where the templates, presets and samples are: inside the package in a wheel, beside it in a checkout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def resource_folder(name: str) -> Path:
-    """Return the folder ``templates`` or ``presets`` of this installation.
+    """Return the folder ``templates``, ``presets`` or ``samples`` of this installation.
 
     Raises:
         FileNotFoundError: neither place has it: the installation is broken.

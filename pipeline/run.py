@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from atlas.errors import InputError
 from atlas.preset import ENCODERS, Preset, override
 from atlas.progress import Progress
+from atlas.resources import resource_folder
 from atlas.stage import Log, Stage, Work, run_stage
 from atlas.stages import pack_stage, site_stage
 from pipeline.boundaries import OwnCodes
@@ -28,11 +29,19 @@ Bars = Callable[[str], AbstractContextManager[Progress]]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where everything of one run lies: a subfolder per stage, each with its ``stage.json``."""
+    """Where everything of one run lies: a subfolder per stage, each with its ``stage.json``.
+
+    Attributes:
+        root: the run's folder.
+        name: of the atlas.
+        site_folder: where the site is built, if not among the rest.
+        sample: folder of networks that came with the software, where those are used and not the run's own.
+    """
 
     root: Path
     name: str
     site_folder: Path | None = None
+    sample: Path | None = None
 
     @property
     def dataset(self) -> Path:
@@ -47,11 +56,17 @@ class RunFolder:
     @property
     def generator(self) -> Path:
         """Return the generator's path."""
-        return self.train / "generator.safetensors"
+        return (self.sample or self.train) / "generator.safetensors"
 
     def encoder(self, method: str) -> Path:
-        """Return the path of one method's trained encoder."""
-        return self.root / "encoders" / f"{method}.safetensors"
+        """Return the path of one method's encoder."""
+        shipped = self.shipped_encoder(method)
+        return shipped or self.root / "encoders" / f"{method}.safetensors"
+
+    def shipped_encoder(self, method: str) -> Path | None:
+        """Return the path of the encoder that the sample has for a method, if it has one."""
+        path = self.sample / f"{method}.safetensors" if self.sample else None
+        return path if path and path.exists() else None
 
     def latents(self, method: str) -> Path:
         """Return the path of one method's latent codes."""
@@ -109,11 +124,14 @@ class Chain:
     NAMES = ("dataset", "train", "encoder", "invert", "compare", "boundaries", "render", "pack", "site")
 
     def parts(self, name: str) -> list[Part]:
-        """Return the parts of one stage, in order: none for "encoder" where no method has one."""
+        """Return the parts of one stage, in order: none where nothing is to be trained."""
         methods = self.preset.invert.methods
         encoders = [method for method in ENCODERS if method in methods]  # first: the projector may start from theirs
+        if name == "train" and self.folder.sample:
+            return []
         if name == "encoder":
-            return [Part(f"encoder {method}", partial(self._encoder, method)) for method in encoders]
+            trained = [method for method in encoders if not self.folder.shipped_encoder(method)]
+            return [Part(f"encoder {method}", partial(self._encoder, method)) for method in trained]
         if name == "invert":
             ordered = [*encoders, *(method for method in methods if method not in ENCODERS)]
             return [Part(f"invert {method}", partial(self._invert, method)) for method in ordered]
@@ -238,6 +256,33 @@ class Chain:
         folder = self.folder
         report = folder.boundaries / "report.json"
         return site_stage(folder.packs, report, self.preset.site, folder.site, folder.site / "stage.json", progress)
+
+
+def with_sample(folder: RunFolder, preset: Preset, first: str | None, log: Log) -> RunFolder:
+    """Let the networks that came with the software stand for training, where the preset names them.
+
+    They no longer do once the run has trained, or begun to train, its own.
+
+    Args:
+        folder: of the run.
+        preset: whose ``train.sample`` names them.
+        first: the stage that is run again with all that follow; "train" and what comes before it train anew.
+        log: told of it.
+
+    Raises:
+        InputError: there is no such sample.
+    """
+    anew = first is not None and Chain.NAMES.index(first) <= Chain.NAMES.index("train")
+    own = any(folder.train.glob("stage*.json"))
+    if not preset.train.sample or anew or own:
+        return folder
+    samples = {path.parent.name: path.parent for path in sorted(resource_folder("samples").glob("*/*.safetensors"))}
+    if preset.train.sample not in samples:
+        raise InputError(
+            f"preset {preset.name}: train.sample must be one of {', '.join(samples)}, got {preset.train.sample!r}"
+        )
+    log(f"train: the sample {preset.train.sample} stands for it (--from train trains anew)")
+    return replace(folder, sample=samples[preset.train.sample])
 
 
 def run_chain(chain: Chain, *, first: str | None, last: str | None, bars: Bars) -> list[str]:

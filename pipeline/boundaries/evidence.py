@@ -210,11 +210,11 @@ class Evidence:
         """Return what finds the codes of images in the manner of a method, None where that takes an encoder."""
         device = self.sources.device
         if method == "projector":
-            projector = Projector(ProjectorSettings(steps=self.settings.reinvert_steps), self.seed)
+            projector = Projector(ProjectorSettings(steps=self.settings.reinvert_steps), self.seed).fit(generator)
 
             def project(images: np.ndarray) -> np.ndarray:
                 names = [f"walk {k}" for k in range(len(images))]
-                return projector.invert(generator, _tensors(images, device), names).cpu().numpy()
+                return projector.invert(_tensors(images, device), names).cpu().numpy()
 
             return project
         if method not in self.sources.encoders:

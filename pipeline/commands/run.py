@@ -10,7 +10,7 @@ import click
 from atlas.commands.settings import device_option
 from atlas.commands.terminal import progress_bar, say
 from atlas.preset import Preset, find_preset, load_preset
-from pipeline.run import Chain, RunFolder, run_chain
+from pipeline.run import Chain, RunFolder, run_chain, with_sample
 
 _folder = click.Path(file_okay=False, path_type=Path)
 _existing = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -79,7 +79,7 @@ def _run(
     last: str | None,
 ) -> None:
     folder = RunFolder(out or Path("runs") / preset.name, preset.name, site_folder)
-    chain = Chain(preset, folder, data, device, say)
+    chain = Chain(preset, with_sample(folder, preset, first, say), data, device, say)
     run_chain(chain, first=first, last=last, bars=progress_bar)
     if last in (None, Chain.NAMES[-1]):
         page = folder.site / "index.html"

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atlas.errors import InputError
-from pipeline.gan.checkpoint import read_safetensors
+from pipeline.gan.formats import read_safetensors
 from pipeline.torchfile import read_torch_file
 
 _MEAN, _DEVIATION = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from atlas.errors import InputError
-from pipeline.gan.checkpoint import read_safetensors
+from pipeline.gan.formats import read_safetensors
 from pipeline.torchfile import read_torch_file
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from atlas.errors import InputError
 from atlas.files import atomic_path
 from pipeline.gan import Generator, load_generator
-from pipeline.gan.checkpoint import check_device, read_safetensors
+from pipeline.gan.checkpoint import check_device
+from pipeline.gan.formats import read_safetensors
 from pipeline.inversion.encoders.architecture import ITERATIONS, EncoderArchitecture
 from pipeline.inversion.encoders.encoder import Encoder, check_generator
 from pipeline.torchfile import read_torch_file

@@ -21,7 +21,7 @@ from atlas.errors import InputError
 from atlas.faults import fault_point
 from atlas.files import atomic_path
 from pipeline.gan import Generator
-from pipeline.gan.checkpoint import read_safetensors
+from pipeline.gan.formats import read_safetensors
 from pipeline.gan.state import DivergedError
 from pipeline.inversion.encoders.config import EncoderConfig
 from pipeline.inversion.encoders.discriminator import LatentDiscriminator, LatentPool
