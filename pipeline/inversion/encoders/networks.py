@@ -157,7 +157,9 @@ class NarrowEncoder(StyleEncoder):
         self.styles = nn.ModuleList(
             PlacedStyle(self._PYRAMID, arch.w_dim, coarse << levels[level_of(i)]) for i in range(arch.num_ws)
         )
-        self.to(memory_format=torch.channels_last)  # measured a third faster on a processor
+        for parameter in self.parameters():
+            if parameter.ndim == 4:  # measured a fifth faster on a processor
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the features for coarse, middle and fine styles."""
