@@ -41,7 +41,7 @@ def build_report(found: Comparison, seed: int) -> dict[str, Any]:
         "n": len(found.files),
         "blocks": blocks.count,
         "held_out": found.held_out,
-        "interval": f"95 %, bootstrap over blocks of 1 km, {DRAWS} draws",
+        "intervals": f"95 %, bootstrap over blocks of 1 km, {DRAWS} draws",
         "perceptual": PERCEPTUAL_NAME,
         "better": BETTER,
         "methods": {method: _entry(values, baseline, blocks) for method, values in found.values.items()},

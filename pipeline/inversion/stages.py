@@ -21,7 +21,7 @@ from pipeline.gan import Generator, load_generator
 from pipeline.inversion.batches import Job, invert_dataset
 from pipeline.inversion.comparison import CodesOf, Sources, compare
 from pipeline.inversion.comparison_report import build_report, table_lines
-from pipeline.inversion.encoders.encoder import Encoder
+from pipeline.inversion.encoders.encoder import Encoder, check_unconditional
 from pipeline.inversion.encoders.files import load_encoder
 from pipeline.inversion.finders import ByEncoder, ByProjector, Finder, Start
 from pipeline.inversion.latents import (
@@ -105,7 +105,7 @@ def invert_stage(
 
     def work(resume: bool) -> Mapping[str, Any]:
         opened = open_dataset(sources.dataset)
-        G = _load_rgb_generator(sources.generator, device)
+        G = _load_generator(sources.generator, device)
         job = _job(method, opened, sources, settings, chosen, seed)
         log(f"{stage.name}: {len(job.indices)} of {len(opened.files)} photographs")
         finder = _finder(G, job, sources, settings, seed, device)
@@ -125,13 +125,9 @@ def _require_sources(method: str, sources: InvertSources) -> None:
         raise InputError("the projector uses no encoder: to start from an encoder's codes, give them with --start")
 
 
-def _load_rgb_generator(path: Path, device: str) -> Generator:
+def _load_generator(path: Path, device: str) -> Generator:
     G = load_generator(path, device=device)
-    if G.c_dim or G.img_channels != 3:
-        raise InputError(
-            f"{path} must be an unconditional generator of RGB images, got {G.img_channels} channels and a "
-            f"condition of {G.c_dim} numbers: use another"
-        )
+    check_unconditional(G, str(path))
     return G
 
 
@@ -270,7 +266,7 @@ def compare_stage(
         if not resume:
             out.unlink(missing_ok=True)
         if not out.exists():  # written last: where it stands, all is done
-            generator = _load_rgb_generator(sources.generator, device)
+            generator = _load_generator(sources.generator, device)
             found = compare(sources, generator, own_codes(generator, seed), compared, seed, progress)
             write_bytes(sheet, found.sheet)
             fault_point("compare.sheet")

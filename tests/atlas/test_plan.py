@@ -9,7 +9,7 @@ from atlas.cli import main
 from atlas.errors import InputError
 from atlas.hosts import HOSTS, Host
 from atlas.plan import _fit, plan
-from atlas.preset import PackSettings, Preset, RenderSettings, find_preset, load_preset
+from atlas.preset import InvertSettings, PackSettings, Preset, RenderSettings, find_preset, load_preset
 
 
 def a_preset(bases="random:8", steps=5, quality=80):
@@ -50,6 +50,16 @@ def test_a_small_atlas_fits_every_host_for_sites():
     made = plan(load_preset(find_preset("calibration")))
     assert all(fit.fits for fit in made.hosts)
     assert made.to_json()["limit"] is None
+
+
+def test_the_projector_s_time_is_that_of_the_photographs_it_inverts():
+    def seconds(**settings):
+        return plan(Preset("x", "X", invert=InvertSettings(**settings))).seconds["invert"][0]
+
+    every = seconds(compared=100)
+    assert seconds(methods=("e4e", "restyle")) == 0
+    assert seconds(limit=300, compared=100) == pytest.approx(every * 400 / 2000)
+    assert seconds(limit=1990, compared=100) == every
 
 
 def test_numbers_can_be_replaced():
