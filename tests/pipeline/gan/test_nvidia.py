@@ -1,10 +1,12 @@
 """NVIDIA's .pkl: read number by number, checked against what it says of itself, and never run."""
 
+import contextlib
 import copy
 import io
 import os
 import pickle
 import pickletools
+import random
 import re
 import struct
 
@@ -352,3 +354,18 @@ def test_a_file_cut_anywhere_is_one_clear_line(networks, write):
     for length in range(0, len(data) - 1, max(1, len(data) // 60)):
         with pytest.raises(InputError, match=r"network\.pkl"):
             load_generator(write(data[:length]))
+
+
+def test_files_changed_at_random_end_in_networks_or_one_error(
+    pickle_networks, official_arguments, make_generator, write
+):
+    arch = GeneratorArchitecture(2, 0, 2, 8, 3, 1, (2, 2))
+    whole = pickle_networks({"G_ema": (make_generator(arch), official_arguments(arch))})
+    places = [place for _, _, place in pickletools.genops(whole)]
+    chance = random.Random(1)
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 3)):
+            data[chance.choice(places) + chance.randint(0, 3)] = data[chance.choice(places)]
+        with contextlib.suppress(InputError):
+            load_generator(write(bytes(data)))
