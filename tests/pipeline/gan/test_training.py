@@ -317,6 +317,18 @@ def test_bf16_trains(tiny_dataset, tmp_path, monkeypatch):
     assert load_generator(tmp_path / "generator.safetensors").img_resolution == 16
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_it_trains_on_a_gpu_and_goes_on(precision, tiny_dataset, tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU on this machine")
+    for kimg in (0.04, 0.12):
+        settings = override(SETTINGS, config="auto", precision=precision, kimg=kimg, augment="fixed", p=0.5)
+        train(tiny_dataset, tmp_path, settings, 3, device="cuda", log=lambda line: None)
+    assert len((tmp_path / "stats.jsonl").read_text().splitlines()) == 3
+    assert load_generator(tmp_path / "generator.safetensors", device="cuda").img_resolution == 16
+
+
 def test_augmentation_can_be_switched_off(tiny_dataset, tmp_path):
     train(tiny_dataset, tmp_path, override(SETTINGS, augment="none"), 3, log=lambda line: None)
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]

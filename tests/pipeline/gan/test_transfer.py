@@ -135,6 +135,13 @@ def test_a_discriminator_of_other_widths(checkpoint):
         configure(override(SETTINGS, init=str(folder)), 16)
 
 
+def test_a_run_does_not_begin_from_what_it_replaces(checkpoint, tiny_dataset):
+    folder = checkpoint("folder")
+    for init in (folder, folder / "generator.safetensors"):
+        with pytest.raises(InputError, match="cannot begin from a network in it"):
+            train_stage(tiny_dataset, override(SETTINGS, init=str(init)), 3, "cpu", folder)
+
+
 def test_a_preset_s_beginning_is_looked_up_in_the_data_folder(checkpoint, tiny_dataset, tmp_path):
     path = checkpoint("safetensors")
     preset = Preset("x", "X", train=override(SETTINGS, init=path.name))
