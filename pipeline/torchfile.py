@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,12 @@ from typing import Any
 import torch
 
 from atlas.errors import InputError
+
+# What PyTorch's loader raises on files that are cut or changed.
+_DAMAGE = (
+    *(RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError),
+    *(AssertionError, ArithmeticError, MemoryError, struct.error),
+)
 
 
 def read_torch_file(path: Path) -> dict[str, Any]:
@@ -39,7 +46,7 @@ def read_torch_file(path: Path) -> dict[str, Any]:
             f"{path} holds more than data and is not read, nothing in it was run: only tensors, numbers, strings and "
             "containers of them are"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, OSError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path} is not a whole file of torch.save: copy it again") from error
     if not isinstance(found, dict):
         raise InputError(f"{path} must hold a dictionary of named parts, got {type(found).__name__}")

@@ -206,7 +206,9 @@ def _agreed(told: Architecture | None, inferred: A, path: Path, untold: tuple[st
 
 
 def _network(architecture: Architecture) -> Network:
-    return (Generator if isinstance(architecture, GeneratorArchitecture) else Discriminator)(architecture)
+    if isinstance(architecture, GeneratorArchitecture):
+        return Generator(architecture)
+    return Discriminator(architecture)
 
 
 def _check_fit(network: nn.Module, found: Checkpoint, path: Path) -> None:

@@ -23,8 +23,12 @@ _USUAL = {
     "resample_filter": [1, 3, 3, 1],
     "use_noise": True,
     "kernel_size": 3,
-    "layer_features": None,
 }
+
+
+_IMAGE = ("img_resolution", "img_channels")
+MOST, LARGEST = 2**31, 8192
+WHOLE_BATCH = 2**30  # a group as large as the batch, whatever that is
 
 
 class _Arguments:
@@ -44,8 +48,10 @@ class _Arguments:
 
     def number(self, name: str, default: int | None = None) -> int:
         value = self.given.pop(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            self.faults.append(f"{self.path}{name} must be a whole number, got {str(value)[:40]}")
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MOST:
+            self.faults.append(f"{self.path}{name} must be a whole number below 2³¹, got {_shown(value)}")
             return 0
         return value
 
@@ -58,14 +64,15 @@ class _Arguments:
 
     def usual(self, name: str, value: Any) -> None:
         given = self.given.pop(name, value)
+        given = list(given) if isinstance(given, tuple) else given
         if given is not None and given != value:
-            self.faults.append(f"{self.path}{name} must be {value}, got {str(given)[:40]}")
+            self.faults.append(f"{self.path}{name} must be {value}, got {_shown(given)}")
 
     def rest(self) -> list[str]:
         """Return all faults, after everything that is read was taken."""
         for name, value in _USUAL.items():
             self.usual(name, value)
-        unknown = [f"{self.path}{str(n)[:40]} is an unknown option" for n in self.given if n not in _WITHOUT_EFFECT]
+        unknown = [f"{self.path}{_shown(n)} is an unknown option" for n in self.given if n not in _WITHOUT_EFFECT]
         return self.faults + unknown
 
 
@@ -82,6 +89,7 @@ def generator_of(given: Mapping[str, Any], file: str) -> GeneratorArchitecture:
     synthesis.given = beside | synthesis.given
     w_dim, resolution = top.number("w_dim"), _resolution(top)
     mapping.usual("embed_features", w_dim)
+    mapping.usual("layer_features", w_dim)
     synthesis.usual("architecture", "skip")
     architecture = GeneratorArchitecture(
         z_dim=top.number("z_dim"),
@@ -108,10 +116,14 @@ def discriminator_of(given: Mapping[str, Any], file: str) -> DiscriminatorArchit
     resolution, c_dim = _resolution(top), top.number("c_dim")
     channels = _widths(top, resolution)
     top.usual("architecture", "resnet")
-    if top.given.get("cmap_dim", 0) is None:
-        del top.given["cmap_dim"]
+    for table, name, default in ((top, "cmap_dim", channels[0]), (epilogue, "mbstd_group_size", WHOLE_BATCH)):
+        if table.given.get(name, default) is None:
+            table.given[name] = default
     cmap_dim = top.number("cmap_dim", channels[0])
+    if not c_dim:
+        mapping.given = {}  # without a condition there is no such network, whatever is said of it
     mapping.usual("embed_features", cmap_dim)
+    mapping.usual("layer_features", cmap_dim)
     layers = mapping.number("num_layers", 8)
     architecture = DiscriminatorArchitecture(
         c_dim=c_dim,
@@ -128,13 +140,10 @@ def discriminator_of(given: Mapping[str, Any], file: str) -> DiscriminatorArchit
     return architecture
 
 
-_IMAGE = ("img_resolution", "img_channels")
-
-
 def _resolution(top: _Arguments) -> int:
     resolution = top.number("img_resolution")
-    if resolution not in resolutions(1 << 14):
-        top.faults.append(f"img_resolution must be a power of two from 4 to 8192, got {resolution}")
+    if resolution not in resolutions(LARGEST):
+        top.faults.append(f"img_resolution must be a power of two from 4 to {LARGEST}, got {resolution}")
         return 4
     return resolution
 
@@ -142,6 +151,12 @@ def _resolution(top: _Arguments) -> int:
 def _widths(arguments: _Arguments, resolution: int) -> tuple[int, ...]:
     base, most = arguments.number("channel_base", 32768), arguments.number("channel_max", 512)
     return channel_widths(resolution, base, most)
+
+
+def _shown(value: Any) -> str:
+    """Return a value from a file for an error; a table or list by its kind, since one can be endless in print."""
+    plain = isinstance(value, str | float | bool) or value is None or (isinstance(value, int) and abs(value) < MOST)
+    return str(value)[:40] if plain else f"something of type {type(value).__name__}"
 
 
 def _refuse_faults(faults: list[str], file: str) -> None:

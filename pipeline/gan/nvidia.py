@@ -27,6 +27,7 @@ from pipeline.gan.pickled import Inert, Name, PickleReader
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what a file of torch.save's older format begins with
 MOST_LEVELS = 16  # of modules within modules; official networks have 5
+MOST_ENTRIES = 10_000  # tensors and modules of one network; the largest official one has about 600
 
 DTYPES = {
     "torch.DoubleStorage": torch.float64,
@@ -60,21 +61,24 @@ class PickledModule:
         Raises:
             ValueError: it is not built like a module.
         """
-        return dict(self._walk("", set()))
+        return dict(self._walk("", {}))
 
-    def _walk(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    def _walk(self, prefix: str, seen: dict[int, int]) -> Iterator[tuple[str, Tensor]]:
+        """Yield tensors; ``seen`` holds the modules before this one and how many entries each has."""
+        kinds = [_table(self.state[kind]) for kind in ("_parameters", "_buffers", "_modules")]
         if id(self) in seen or prefix.count(".") > MOST_LEVELS:
             raise ValueError("a module stands within itself, or in two places")
-        seen.add(id(self))
+        seen[id(self)] = sum(map(len, kinds))
+        if sum(seen.values()) > MOST_ENTRIES:
+            raise ValueError("more tensors and modules than a network has")
         passing = self.state.get("_non_persistent_buffers_set", ())
-        for kind in ("_parameters", "_buffers"):
-            for name, tensor in _table(self.state[kind]).items():
-                if tensor is None or name in passing:
-                    continue
-                if not isinstance(tensor, Tensor):
-                    raise ValueError(f"{name} is no tensor")
-                yield f"{prefix}{name}", tensor
-        for name, module in _table(self.state["_modules"]).items():
+        for name, tensor in (*kinds[0].items(), *kinds[1].items()):
+            if tensor is None or name in passing:
+                continue
+            if not isinstance(tensor, Tensor):
+                raise ValueError(f"{name} is no tensor")
+            yield f"{prefix}{name}", tensor
+        for name, module in kinds[2].items():
             if not isinstance(module, PickledModule):
                 raise ValueError(f"{name} is no module")
             yield from module._walk(f"{prefix}{name}.", seen)
@@ -132,9 +136,9 @@ def _refuse_tensorflow(file: str) -> None:
 
 
 def _module(meta: Any) -> PickledModule:
-    if meta["type"] != "class" or not isinstance(meta["class_name"], str):
+    if meta["type"] != "class" or not isinstance(meta["class_name"], str) or not isinstance(meta["state"], dict):
         raise ValueError("no module")
-    return PickledModule(meta["class_name"], _table(meta["state"]))
+    return PickledModule(meta["class_name"], meta["state"])
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -20,6 +20,8 @@ MOST_STEPS = 5_000_000  # the largest official file needs about 100,000
 MOST_TAKEN = 4  # times the file's length: bytes are a text first in old protocols, then a storage's content
 SMALL = 2**31
 
+# What instructions in the wrong place raise.
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 # Opcodes whose argument is the value.
 _VALUES = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -99,15 +101,7 @@ class PickleReader:
             return _Machine(self).run(stream)
         except InputError:
             raise
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            ArithmeticError,
-            RuntimeError,
-            MemoryError,
-        ) as error:
+        except _DAMAGE as error:
             raise self.damaged() from error
 
     def allowed(self, module: str, attribute: str) -> Name:

@@ -209,7 +209,8 @@ def read_rosinality(path: Path) -> dict[str, Any]:
 
 
 def _state(value: Any, name: str, path: Path) -> dict[str, Tensor]:
-    if not isinstance(value, dict) or not all(isinstance(t, Tensor) for t in value.values()):
+    named = isinstance(value, dict) and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in value.items())
+    if not named:
         raise InputError(f"{path}: {name} must hold named tensors only")
     return value
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atlas.errors import InputError
 from atlas.preset import TrainSettings
 from atlas.progress import Progress, silent
 from atlas.stage import Log, Stage, forget, run_stage
@@ -40,12 +41,15 @@ def train_stage(
     Raises:
         InputError: the dataset or a setting cannot be used.
     """
+    initial = initial_files(settings.init)
+    if any(folder.resolve() in file.resolve().parents for file in initial.values()):
+        raise InputError(f"training into {folder} cannot begin from a network in it, which it replaces: move that away")
     config, _ = configure(settings, open_dataset(dataset).size)
     stage = Stage(
         name=NAME,
         version=VERSION,
         record=folder / "stage.json",
-        inputs={"dataset": dataset, **initial_files(settings.init)},
+        inputs={"dataset": dataset, **initial},
         settings={**_recorded(config), "config": settings.config, "kimg": settings.kimg, "seed": seed},
         outputs={
             "generator": folder / "generator.safetensors",

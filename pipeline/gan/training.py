@@ -47,7 +47,7 @@ def train(
 
     Args:
         dataset: a ``dataset.zip``.
-        out: the run's folder, made if absent.
+        out: the run's folder, made if absent; several processes must all see it.
         settings: the preset's ``[train]``.
         seed: of weights, order and chance.
         device: "cpu", "cuda", …; of several processes, each has its own in ``processes``.

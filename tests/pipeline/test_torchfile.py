@@ -1,7 +1,10 @@
 """A .pt file is read as data or refused."""
 
 import argparse
+import contextlib
 import os
+import random
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -68,6 +71,22 @@ def test_a_storage_that_is_declared_larger_than_it_is(tmp_path: Path, zipped: bo
                 changed.writestr(entry.filename, saved.read(entry).replace(b"K\x06", b"J\xff\xff\xff\x7f"))
     with pytest.raises(InputError, match=r"b\.pt is not a whole file"):
         read_torch_file(tmp_path / "b.pt")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_random_changes_end_in_data_or_one_error(tmp_path: Path, zipped: bool) -> None:
+    torch.save(
+        {"a": torch.arange(6.0), "b": [torch.ones(2), 3]}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped
+    )
+    whole = (tmp_path / "a.pt").read_bytes()
+    chance = random.Random(1)
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 3)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        (tmp_path / "b.pt").write_bytes(data)
+        with contextlib.suppress(InputError), warnings.catch_warnings(action="ignore"):
+            read_torch_file(tmp_path / "b.pt")
 
 
 def test_a_list_and_an_absent_file_are_named(tmp_path: Path) -> None:

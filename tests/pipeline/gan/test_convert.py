@@ -1,5 +1,8 @@
 """`atlas convert`: from every format to both that are written."""
 
+import os
+import pickle
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -111,3 +114,21 @@ def test_what_cannot_be_done_is_one_line(arguments, message, run, sources, tmp_p
     assert refused.exit_code == 2
     assert message in refused.output
     assert refused.output.splitlines()[-1].startswith("Error: ")
+
+
+class Payload:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+@pytest.mark.parametrize("source", ["evil.pkl", "evil.pt"])
+def test_a_payload_is_one_line_and_never_run(source, run, tmp_path):
+    if source == "evil.pkl":
+        (tmp_path / source).write_bytes(pickle.dumps({"G_ema": Payload()}))
+    else:
+        torch.save({"g_ema": Payload()}, tmp_path / source)
+    refused = run(source, "out.safetensors")
+    assert refused.exit_code == 2
+    assert len(refused.output.splitlines()) == 1
+    assert "nothing in it was run" in refused.output
+    assert {p.name for p in tmp_path.iterdir()} == {source}

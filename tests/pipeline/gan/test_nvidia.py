@@ -1,10 +1,12 @@
 """NVIDIA's .pkl: read number by number, checked against what it says of itself, and never run."""
 
+import contextlib
 import copy
 import io
 import os
 import pickle
 import pickletools
+import random
 import re
 import struct
 
@@ -111,6 +113,34 @@ def test_a_later_version_gives_the_options_at_the_top(networks, write):
     assert load_generator(write(networks)).architecture == G_ARCH
 
 
+def test_networks_that_came_from_tensorflow_say_more(networks, write):
+    """The official converter of older networks spells out what is usual."""
+    G, D = networks["G_ema"], networks["D"]
+    G[1]["mapping_kwargs"].update(
+        embed_features=None, layer_features=6, activation="lrelu", lr_multiplier=0.01, w_avg_beta=0.995
+    )
+    G[1]["synthesis_kwargs"].update(
+        channel_base=64.0, architecture="skip", resample_filter=(1, 3, 3, 1), use_noise=True, activation="lrelu"
+    )
+    D[1].update(
+        cmap_dim=512,
+        block_kwargs={"activation": "lrelu", "resample_filter": [1, 3, 3, 1], "freeze_layers": 0},
+        mapping_kwargs={"num_layers": 0, "embed_features": 512, "layer_features": None, "lr_multiplier": 0.1},
+        epilogue_kwargs={"mbstd_group_size": None, "mbstd_num_channels": 1, "activation": "lrelu"},
+    )
+    path = write(networks)
+    assert load_generator(path).architecture == G_ARCH
+    D = load_discriminator(path)
+    images = torch.randn(6, 3, 16, 16)
+    assert torch.equal(D(images), with_groups_of(networks["D"][0], 6)(images))
+
+
+def with_groups_of(D, group):
+    D = copy.deepcopy(D)
+    D.b4.group = group
+    return D
+
+
 def test_frozen_layers_are_buffers_and_half_precision_is_channels_last(networks, write):
     D, arguments = networks["D"]
     D = copy.deepcopy(D)
@@ -145,6 +175,14 @@ def test_arguments_that_contradict_the_tensors(networks, write):
         load_generator(write(networks))
 
 
+def endless():
+    """A list that would take a billion lines to print."""
+    laughs: list = []
+    for _ in range(40):
+        laughs = [laughs, laughs]
+    return laughs
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -152,7 +190,11 @@ def test_arguments_that_contradict_the_tensors(networks, write):
         ({"resample_filter": [1, 2, 1]}, r"resample_filter must be \[1, 3, 3, 1\]"),
         ({"use_noise": False}, "use_noise must be True, got False"),
         ({"magic": 1}, "synthesis_kwargs.magic is an unknown option"),
-        ({"channel_base": "wide"}, "channel_base must be a whole number, got wide"),
+        ({"channel_base": "wide"}, "channel_base must be a whole number below 2³¹, got wide"),
+        ({"channel_max": 10**5000}, "channel_max must be a whole number below 2³¹, got something of type int"),
+        ({"architecture": endless()}, "architecture must be skip, got something of type list"),
+        ({"channel_base": endless()}, "channel_base must be a whole number below 2³¹, got something of type list"),
+        ({"conv_clamp": float("nan")}, "describes no network: its conv_clamp is nan"),
     ],
 )
 def test_options_that_are_not_stylegan2s_are_errors(change, message, networks, write):
@@ -302,8 +344,9 @@ def test_modules_that_stand_in_themselves_or_in_two_places():
     deep = module()
     for _ in range(40):
         deep = module((), {"m": deep})
-    for wrong in (loop, module((), {"a": twice, "b": twice}), deep):
-        with pytest.raises(ValueError, match="module stands within"):
+    wide = module((), {f"m{i}": module(dict.fromkeys(map(str, range(200)))) for i in range(60)})
+    for wrong in (loop, module((), {"a": twice, "b": twice}), deep, wide):
+        with pytest.raises(ValueError, match=r"module stands within|more tensors and modules"):
             wrong.tensors()
 
 
@@ -312,3 +355,18 @@ def test_a_file_cut_anywhere_is_one_clear_line(networks, write):
     for length in range(0, len(data) - 1, max(1, len(data) // 60)):
         with pytest.raises(InputError, match=r"network\.pkl"):
             load_generator(write(data[:length]))
+
+
+def test_files_changed_at_random_end_in_networks_or_one_error(
+    pickle_networks, official_arguments, make_generator, write
+):
+    arch = GeneratorArchitecture(2, 0, 2, 8, 3, 1, (2, 2))
+    whole = pickle_networks({"G_ema": (make_generator(arch), official_arguments(arch))})
+    places = [place for _, _, place in pickletools.genops(whole)]
+    chance = random.Random(1)
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(chance.randint(1, 3)):
+            data[chance.choice(places) + chance.randint(0, 3)] = data[chance.choice(places)]
+        with contextlib.suppress(InputError):
+            load_generator(write(bytes(data)))

@@ -102,11 +102,18 @@ def test_one_process_needs_no_even_groups():
 SCRIPT = """
 import sys
 from pathlib import Path
+import torch
+from atlas.errors import AtlasError
 from atlas.preset import TrainSettings
 from pipeline.gan.processes import join_processes
 from pipeline.gan.training import train
 with join_processes("cpu") as processes:
     train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3, processes=processes)
+    processes.check_same([torch.tensor(3.0)])
+    try:
+        processes.check_same([torch.tensor(3.0), torch.tensor(float(processes.rank))])
+    except AtlasError as error:
+        print("refused:", error)
 """
 
 
@@ -157,6 +164,7 @@ def test_two_processes_train_to_the_weights_of_one(alone, tiny_dataset, tmp_path
     for a, b in zip(mine, theirs, strict=True):
         assert a == pytest.approx(b, rel=1e-6)
     assert done.stdout.count("kimg, ") == len(mine)  # one process speaks
+    assert done.stdout.count("refused: the processes of this training no longer hold the same weights") == 2
 
 
 @pytest.mark.slow

@@ -152,6 +152,7 @@ def test_everything_that_is_wrong_is_listed_at_once_by_the_file_s_names(state, t
         ({"g_ema": {"weight": torch.zeros(1)}}, "does not hold a generator by the names of rosinality"),
         ({"g_ema": {"to_rgbs.999.conv.weight": torch.zeros(1)}}, "does not hold a generator by the names"),
         ({"g_ema": {"to_rgbs.0.conv.weight": 3}}, "g_ema must hold named tensors only"),
+        ({"g_ema": {5: torch.zeros(1)}}, "g_ema must hold named tensors only"),
         ({"state_dict": {"encoder.a": torch.zeros(1)}}, "holds no network"),
         ({"g_ema": {"to_rgbs.0.conv.weight": torch.zeros(1)}, "latent_avg": "mean"}, "latent_avg must be a tensor"),
         (

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from atlas.errors import InputError
 from atlas.preset import TrainSettings, override
@@ -21,6 +22,7 @@ from pipeline.gan.board import EVENTS
 from pipeline.gan.loss import Losses
 from pipeline.gan.notes import Notes
 from pipeline.gan.optimizer import Adam
+from pipeline.gan.stages import train_stage
 from pipeline.gan.state import DivergedError
 from pipeline.gan.training import train
 
@@ -246,6 +248,28 @@ def test_a_state_of_another_run_is_refused(begun, tiny_dataset):
         train(tiny_dataset, begun, SETTINGS, 4)
 
 
+def test_a_state_from_before_some_settings_goes_on(unbroken, tiny_dataset, tmp_path):
+    train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.08), 3, log=lambda line: None)
+    path = tmp_path / "training-state.safetensors"
+    with safe_open(path, "pt") as file:
+        facts = json.loads(file.metadata()["training"])
+    for later in ("p", "blit", "geometry", "colour", "init"):
+        del facts["config"][later]
+    save_file(load_file(path), path, metadata={"training": json.dumps(facts)})
+    with pytest.raises(InputError, match=r"another run \(colour True became False\)"):
+        train(tiny_dataset, tmp_path, override(SETTINGS, colour=False), 3, log=lambda line: None)
+    train(tiny_dataset, tmp_path, SETTINGS, 3, log=lambda line: None)
+    assert contents(tmp_path) == unbroken
+
+
+def test_what_was_not_asked_before_is_recorded_only_where_it_differs(tiny_dataset, tmp_path):
+    """A record from before some settings is that of the same run with their defaults."""
+    usual, _ = train_stage(tiny_dataset, SETTINGS, 3, "cpu", tmp_path)
+    assert {"p", "blit", "geometry", "colour", "init"}.isdisjoint(usual.settings)
+    other, _ = train_stage(tiny_dataset, override(SETTINGS, blit=False, augment="fixed"), 3, "cpu", tmp_path)
+    assert (other.settings["blit"], other.settings["p"]) == (False, 0.2)
+
+
 @pytest.mark.parametrize(
     "damage", [lambda b: b[:-9], lambda b: b"", lambda b: b"\xff" * 100, lambda b: b[:8] + b"x" + b[9:]]
 )
@@ -291,6 +315,18 @@ def test_bf16_trains(tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "bf16_is_native", lambda device: True)
     train(tiny_dataset, tmp_path, override(SETTINGS, precision="bf16", kimg=0.02), 3, log=lambda line: None)
     assert load_generator(tmp_path / "generator.safetensors").img_resolution == 16
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_it_trains_on_a_gpu_and_goes_on(precision, tiny_dataset, tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU on this machine")
+    for kimg in (0.04, 0.12):
+        settings = override(SETTINGS, config="auto", precision=precision, kimg=kimg, augment="fixed", p=0.5)
+        train(tiny_dataset, tmp_path, settings, 3, device="cuda", log=lambda line: None)
+    assert len((tmp_path / "stats.jsonl").read_text().splitlines()) == 3
+    assert load_generator(tmp_path / "generator.safetensors", device="cuda").img_resolution == 16
 
 
 def test_augmentation_can_be_switched_off(tiny_dataset, tmp_path):

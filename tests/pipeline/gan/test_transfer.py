@@ -7,13 +7,14 @@ import torch
 from safetensors.torch import load_file
 
 from atlas.errors import InputError
-from atlas.preset import TrainSettings, override
+from atlas.preset import Preset, TrainSettings, override
 from pipeline.gan import Discriminator, Generator, save_network
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture
 from pipeline.gan.checkpoint import save_rosinality
 from pipeline.gan.stages import train_stage
 from pipeline.gan.training import train
 from pipeline.gan.transfer import configure
+from pipeline.run import Chain, RunFolder
 
 G_ARCH = GeneratorArchitecture(6, 0, 6, 16, 3, 3, (8, 8, 4))
 D_ARCH = DiscriminatorArchitecture(0, 16, 3, (8, 8, 4))
@@ -132,3 +133,20 @@ def test_a_discriminator_of_other_widths(checkpoint):
     save_network(Discriminator(DiscriminatorArchitecture(0, 16, 3, (8, 8, 6))), folder / "discriminator.safetensors")
     with pytest.raises(InputError, match=r"discriminator in .* does not match its generator: channels is"):
         configure(override(SETTINGS, init=str(folder)), 16)
+
+
+def test_a_run_does_not_begin_from_what_it_replaces(checkpoint, tiny_dataset):
+    folder = checkpoint("folder")
+    for init in (folder, folder / "generator.safetensors"):
+        with pytest.raises(InputError, match="cannot begin from a network in it"):
+            train_stage(tiny_dataset, override(SETTINGS, init=str(init)), 3, "cpu", folder)
+
+
+def test_a_preset_s_beginning_is_looked_up_in_the_data_folder(checkpoint, tiny_dataset, tmp_path):
+    path = checkpoint("safetensors")
+    preset = Preset("x", "X", train=override(SETTINGS, init=path.name))
+    folder = RunFolder(tmp_path / "run", "x")
+    folder.dataset.parent.mkdir(parents=True)
+    folder.dataset.write_bytes(tiny_dataset.read_bytes())
+    stage, _ = Chain(preset, folder, tmp_path, "cpu", lambda line: None).stage("train", lambda done, total: None)
+    assert stage.inputs["initial generator"] == path
