@@ -54,6 +54,8 @@ class Evidence:
         leakage: how much a random split flatters, a sentence; "" if not reported.
         spread: how far directions turn when they are fitted anew, a sentence; "" if not reported.
         tables: what a step means, and what walks move and change.
+        partial: whether a slider changes a picture as it changes where one measure differs and the two others do not,
+            and not so that the two other scores stay as they were.
     """
 
     rows: tuple[Row, ...]
@@ -66,6 +68,7 @@ class Evidence:
     leakage: str = ""
     spread: str = ""
     tables: tuple[Table, ...] = ()
+    partial: bool = False
 
 
 def read_report(path: Path, method: str, steps: int) -> Evidence:
@@ -95,6 +98,7 @@ def read_report(path: Path, method: str, steps: int) -> Evidence:
             leakage=str(report.get("leakage_line", "")),
             spread=_spread(report.get("spread", {}).get(method)),
             tables=tuple(tables(report, method, steps)),
+            partial=report.get("directions", {}).get(method) == "partial",
         )
     except KeyError as error:
         raise InputError(

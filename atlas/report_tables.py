@@ -16,7 +16,7 @@ _LOOKS = {
     "edges": "Edges, % of the picture",
 }
 _KINDS = {
-    "orthogonal": "The sliders’ own, others’ scores held",
+    "orthogonal": "Others’ scores held",
     "partial": "Others’ percentiles held",
     "raw": "Each classifier’s own direction",
     "shuffled": "Labels shuffled over areas",
@@ -46,7 +46,13 @@ def tables(report: Mapping[str, Any], method: str, steps: int) -> Iterator[Table
     Raises:
         KeyError, TypeError, ValueError: the report is not as it should be.
     """
-    makers = {"units": _units, "moves": _moves, "changes": _changes, "validation": _validation}
+    walked = str(report.get("directions", {}).get(method, "orthogonal"))
+    makers = {
+        "units": _units,
+        "moves": _moves,
+        "changes": _changes,
+        "validation": lambda found, _: _validation(found, walked),
+    }
     for section, make in makers.items():
         found = report.get(section, {}).get(method)
         if found is not None:
@@ -109,16 +115,18 @@ def _changes(found: Mapping[str, Any], steps: int) -> Table:
     )
 
 
-def _validation(found: Mapping[str, Any], steps: int) -> Table:
+def _validation(found: Mapping[str, Any], walked: str) -> Table:
+    """Make the table; ``walked`` is the kind of direction that the sliders walk."""
     rows = []
     for kind, words in _KINDS.items():
         if kind not in found["kinds"]:
             continue
         each = found["kinds"][kind]
+        words += " (the sliders)" if kind == walked else ""
         for axis, row, times in zip(AXES, each["table"], each["times"], strict=True):
             rows.append((f"{words}: {axis}", *(_interval(cell) for cell in row), f"{float(times):.1f}"))
     names = [str(name).replace("_", " ") for name in found["attributes"]]
-    reached = found["kinds"]["orthogonal"]["reached"]
+    reached = found["kinds"][walked]["reached"]
     verdict = "is reached" if reached else "is not reached"
     return Table(
         caption="What was planted, and what the walks move",

@@ -41,6 +41,11 @@ def residual(primal: np.ndarray, conditions: np.ndarray) -> np.ndarray:
     return rest - weights @ conditions
 
 
+def surviving(normals: np.ndarray) -> np.ndarray:
+    """Return the length of what is left of each unit normal once the span of the others is taken out, [3]."""
+    return np.array([np.linalg.norm(residual(normals[i], np.delete(normals, i, 0))) for i in range(len(normals))])
+
+
 def project_boundary(primal: np.ndarray, conditions: np.ndarray) -> np.ndarray:
     """Return ``primal`` [D] made orthogonal to all ``conditions`` [K, D], as a unit vector."""
     rest = residual(primal, conditions)

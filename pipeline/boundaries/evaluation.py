@@ -22,7 +22,7 @@ from pipeline.boundaries.metrics import METRICS, Predictions, auc, bootstrap, dr
 from pipeline.boundaries.solver import Gram, Machines, balanced_weights, fit_machines
 
 PROTOCOLS = ("random", "blocks")
-C_GRID = tuple(10.0**exponent for exponent in range(-6, 1))
+C_GRID = tuple(10.0**exponent for exponent in range(-6, 0))
 _INNER_FOLDS = 3
 _PERMUTED_TOLERANCE = 1e-2
 _DIGITS = 6
@@ -100,10 +100,11 @@ def block_split(case: Case, folds: int, seed: int) -> Split:
 
 
 def choose_c(case: Case, split: Split, seed: int) -> np.ndarray:
-    """Choose C for each fold inside its training part: the one of `C_GRID` whose AUC is highest in inner folds.
+    """Choose C for each fold inside its training part, by the AUC in inner folds.
 
     Returns:
-        [folds]; of equals the smallest, which is the smoothest.
+        [folds]: of those of `C_GRID` within half a standard error of the best the smallest, which is the smoothest. The
+        best one alone would be a matter of chance where there is little to tell.
 
     Raises:
         InputError: a training part has a single block, so that nothing is left to choose by.
@@ -129,21 +130,25 @@ def choose_c(case: Case, split: Split, seed: int) -> np.ndarray:
         for k, (fold, j) in enumerate(columns):
             if fold == f:
                 mine[inner[:, f] == j] = scores[inner[:, f] == j, k]
-        chosen.append(_best(auc(case.labels[rows], mine[rows], inner[rows, f])))
+        chosen.append(_smoothest(auc(case.labels[rows], mine[rows], inner[rows, f]), case.labels[rows]))
     return np.array(chosen)
 
 
 def final_c(case: Case, split: Split, settings: BoundarySettings) -> float:
-    """Return the C of the boundary fitted to all photographs: as set, or the best one over the split's folds."""
+    """Return the C of the boundary fitted to all photographs: as set, or chosen over the split's folds."""
     if settings.c:
         return settings.c
     seen = np.repeat(split.train, len(C_GRID), 1)
     found = _fit(case, seen, np.tile(C_GRID, split.folds)).scores.reshape(len(case.labels), split.folds, -1)
-    return _best(auc(case.labels, found[np.arange(len(found)), split.fold_of], split.fold_of))
+    areas = auc(case.labels, found[np.arange(len(found)), split.fold_of], split.fold_of)
+    return _smoothest(areas, case.labels)
 
 
-def _best(areas: np.ndarray) -> float:
-    return C_GRID[int(np.argmax(np.round(areas, 9)))]
+def _smoothest(areas: np.ndarray, labels: np.ndarray) -> float:
+    """Return the smallest C whose AUC is within half a standard error (of an AUC of 0.5) of the best one's."""
+    ones = labels.sum()
+    error = np.sqrt((len(labels) + 1) / (12 * ones * (len(labels) - ones)))
+    return C_GRID[int(np.argmax(areas >= areas.max() - error / 2))]
 
 
 def _fit(case: Case, seen: np.ndarray, c: np.ndarray) -> Machines:

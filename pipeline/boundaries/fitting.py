@@ -15,10 +15,10 @@ from pipeline.boundaries.directions import (
     conditional_directions,
     cosines,
     partial_directions,
-    residual,
+    surviving,
 )
 from pipeline.boundaries.evaluation import Case, Split, block_split, final_c
-from pipeline.boundaries.metrics import draw_blocks
+from pipeline.boundaries.metrics import draw_blocks, interval
 from pipeline.boundaries.sample import Labelled, Sample, balanced_sample
 from pipeline.boundaries.solver import Gram, balanced_weights, fit_machines
 from pipeline.boundaries.store import Boundaries
@@ -178,14 +178,13 @@ def direction_spread(fit: Fit, seed: int) -> dict[str, Any]:
     along = np.einsum("abd,ad->ab", drawn, normals).clip(-1, 1)
     angles = np.degrees(np.arccos(along))
     pairs = np.stack([cosines(drawn[:, b]) for b in range(_DRAWS)])
-    kept = np.stack(
-        [[np.linalg.norm(residual(n[i], np.delete(n, i, 0))) for i in range(len(n))] for n in drawn.swapaxes(0, 1)]
-    )
+    kept = np.stack([surviving(n) for n in drawn.swapaxes(0, 1)])
+    own, left = cosines(normals), surviving(normals)
     return {
         "draws": _DRAWS,
-        "angle": [_ends(a, (50, 97.5)) for a in angles],
-        "cosines": [[_ends(pairs[:, i, j]) for j in range(3)] for i in range(3)],
-        "survives": [_ends(kept[:, i]) for i in range(3)],
+        "angle": [[_plain(v) for v in np.percentile(a, [50, 97.5])] for a in angles],
+        "cosines": [[_ends(pairs[:, i, j], own[i, j]) for j in range(3)] for i in range(3)],
+        "survives": [_ends(kept[:, i], left[i]) for i in range(3)],
     }
 
 
@@ -208,8 +207,8 @@ def _seen_by_others(labelled: Labelled, sample: Sample, case: Case, split: Split
     return scores
 
 
-def _ends(values: np.ndarray, at: tuple[float, float] = (2.5, 97.5)) -> list[float]:
-    return [_plain(v) for v in np.percentile(values, at)]
+def _ends(values: np.ndarray, estimate: float) -> list[float]:
+    return [_plain(v) for v in interval(values, float(estimate))]
 
 
 def _plain(value: float) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from atlas.grid import AXES
 from atlas.preset import BoundarySettings
 from pipeline.boundaries.blocks import MARGIN
-from pipeline.boundaries.directions import cosines, residual
+from pipeline.boundaries.directions import cosines, surviving
 from pipeline.boundaries.fitting import Fit
 from pipeline.boundaries.metrics import METRICS
 from pipeline.boundaries.paper import paper_rows
@@ -33,14 +33,13 @@ _SPLIT_NOTE = (
 def method_report(fit: Fit) -> dict[str, Any]:
     """Return what is said of one method's boundaries, JSON-able, by section of the report."""
     b = fit.boundaries
-    survives = [np.linalg.norm(residual(b.normals[i], np.delete(b.normals, i, 0))) for i in range(len(AXES))]
     return {
         "classes": classes([each.sample for each in fit.axes]),
         "space": b.space,
         "directions": b.kind,
         "c": {axis: each.machine.c for axis, each in zip(AXES, fit.axes, strict=True)},
         "cosines": plain(cosines(b.normals)),
-        "survives": plain(survives),
+        "survives": plain(surviving(b.normals)),
         "retained": plain(b.retained),
         "score_span": plain(b.score_span),
         "walk_length": plain(b.walk_length),

@@ -110,10 +110,24 @@ def test_the_tables(read):
     assert "It does not say why" in changes.note
     validation = found["What was planted, and what the walks move"]
     assert validation.rows[0] == (
-        "The sliders’ own, others’ scores held: health", *(["+0.50 (+0.40 to +0.60)"] * 3), "5.5",
+        "Others’ scores held (the sliders): health", *(["+0.50 (+0.40 to +0.60)"] * 3), "5.5",
     )  # fmt: skip
     assert "is not reached" in validation.note
     assert all(len(r) == len(t.columns) for t in found.values() for r in t.rows)
+
+
+def test_the_sliders_are_named_among_the_kinds(read):
+    value = report() | {"directions": {"projector": "partial"}}
+    kinds = value["validation"]["projector"]["kinds"]
+    kinds["partial"] = {**kinds["orthogonal"], "reached": True}
+    found = read(value)
+    assert found.partial
+    table = found.tables[-1]
+    assert "is reached by the sliders" in table.note
+    assert [r[0] for r in table.rows[:4:3]] == [
+        "Others’ scores held: health",
+        "Others’ percentiles held (the sliders): health",
+    ]
 
 
 def test_what_is_not_reported_is_not_shown(read):
