@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.gan import activation, winograd
+from pipeline.gan import activation, resample, winograd
 from pipeline.gan.convolution import conv2d, conv_transpose2d
 
 Pair = int | Sequence[int]
@@ -74,6 +74,12 @@ def _filter(
     """Correlate each channel with ``f`` [h, w]; pairs are [y, x], padding is top, bottom, left, right."""
     channels = x.shape[1]
     top, bottom, left, right = padding
+    if resample.suits(x, up, down):
+        height, width = (
+            (n * u + sum(p) - k) // d + 1
+            for n, u, p, k, d in zip(x.shape[2:], up, ((top, bottom), (left, right)), f.shape, down, strict=True)
+        )
+        return resample.resample(x, f, up, down, (top, left), (height, width))
     if up == (1, 1):
         x, pad = _pad_evenly(x, left, right, top, bottom)
         return conv2d(x, f.expand(channels, 1, *f.shape), stride=down, padding=pad, groups=channels)
