@@ -20,7 +20,10 @@ COMMANDS = {
     "run": ("pipeline.commands.run:run", "Run all stages of one atlas, skipping what is up to date."),
     "dataset": ("pipeline.commands.dataset:dataset", "Photographs, areas and deprivation: make and check a dataset."),
     "train": ("pipeline.commands.train:train", "Train StyleGAN2-ADA on a dataset; goes on where it stopped."),
-    "metrics": ("pipeline.commands.metrics:metrics", "Compare a generator with photographs: FID, KID, precision, recall, copies."),
+    "metrics": (
+        "pipeline.commands.metrics:metrics",
+        "Compare a generator with photographs: FID, KID, precision, recall, copies.",
+    ),
     "invert": ("pipeline.commands.invert:invert", "Find the latent code of each photograph."),
     "boundaries": ("pipeline.commands.boundaries:boundaries", "Fit the SVM boundaries and the walks' directions."),
     "render": ("pipeline.commands.render:render", "Render the whole grid into an archive."),

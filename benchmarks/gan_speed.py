@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.gan import ops, winograd
+from pipeline.gan import activation, ops, resample, winograd
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture, channel_widths
 from pipeline.gan.checkpoint import bf16_is_native, set_precision
 from pipeline.gan.loss import Losses
@@ -119,7 +119,9 @@ def make_generator(resolution: int, base: int, widest: int, latent: int, device:
 def make_discriminator(resolution: int, base: int, widest: int, device: str) -> Discriminator:
     """Return a discriminator with random weights."""
     torch.manual_seed(1)
-    return Discriminator(DiscriminatorArchitecture(0, resolution, 3, channel_widths(resolution, base, widest))).to(device)
+    return Discriminator(DiscriminatorArchitecture(0, resolution, 3, channel_widths(resolution, base, widest))).to(
+        device
+    )
 
 
 def finished(device: str) -> float:
@@ -289,12 +291,24 @@ def training_speed(device: str, rounds: int) -> dict[str, Any]:
 def operator_times(device: str, rounds: int) -> dict[str, Any]:
     """Time single operators, forward and backward, natively and plainly, in milliseconds (medians)."""
     result = {}
-    for inner, out, side, up, down in ((128, 128, 16, 1, 1), (64, 64, 64, 1, 1), (32, 32, 128, 1, 1), (64, 32, 64, 2, 1), (32, 64, 64, 1, 2)):
+    for inner, out, side, up, down in (
+        (128, 128, 16, 1, 1),
+        (64, 64, 64, 1, 1),
+        (32, 32, 128, 1, 1),
+        (64, 32, 64, 2, 1),
+        (32, 64, 64, 1, 2),
+    ):
         x = torch.randn(BATCH, inner, side, side, device=device).contiguous(memory_format=torch.channels_last)
         w = torch.randn(out, inner, 3, 3, device=device)
         f = ops.setup_filter([1, 3, 3, 1]).to(device)
         name = f"conv {inner} to {out} at {side} px" + (", up" if up > 1 else ", down" if down > 1 else "")
-        result[name] = compared(x, w, lambda x, w, f=f, up=up, down=down: ops.conv2d_resample(x, w, f, up, down, 1), device, rounds)
+        result[name] = compared(
+            x, w, lambda x, w, f=f, up=up, down=down: ops.conv2d_resample(x, w, f, up, down, 1), device, rounds
+        )
+    x = torch.randn(BATCH, 32, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
+    result["filter and halve, 32 at 64 px"] = compared(
+        x, f, lambda x, f: ops.downsample2d(x, f.detach()), device, rounds
+    )
     x = torch.randn(BATCH, 64, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
     styles = torch.randn(BATCH, 64, device=device)
     w, b = torch.randn(64, 64, 3, 3, device=device), torch.randn(64, device=device)
@@ -305,7 +319,9 @@ def operator_times(device: str, rounds: int) -> dict[str, Any]:
     return result
 
 
-def compared(x: Tensor, w: Tensor, work: Callable[[Tensor, Tensor], Tensor], device: str, rounds: int) -> dict[str, Any]:
+def compared(
+    x: Tensor, w: Tensor, work: Callable[[Tensor, Tensor], Tensor], device: str, rounds: int
+) -> dict[str, Any]:
     """Time one operator with native operators and without."""
     x, w = x.requires_grad_(), w.requires_grad_()
 
@@ -334,10 +350,12 @@ class without_native:  # noqa: N801
 
     def __enter__(self) -> None:
         self.saved = winograd.operators
-        winograd.operators = lambda device: None
+        for module in (activation, resample, winograd):
+            module.operators = lambda device: None
 
     def __exit__(self, *problem: object) -> None:
-        winograd.operators = self.saved
+        for module in (activation, resample, winograd):
+            module.operators = self.saved
 
 
 def peak_memory(who: str, device: str) -> int:

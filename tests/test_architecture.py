@@ -13,7 +13,9 @@ ALLOWED = {
     "photos": {"features"},
     "gan": {"photos"},
     "features": set(),
+    "torchfile": set(),
     "inversion": {"photos", "gan", "features"},
+    "metrics": {"photos", "gan", "features", "inversion", "torchfile"},
     "boundaries": {"photos", "gan", "inversion"},
     "render": {"photos", "gan", "inversion", "boundaries"},
 }

@@ -226,7 +226,9 @@ def _path_number(distance: Distance, length: float, settings: MetricsSettings) -
     }
 
 
-def _memorisation_facts(extractor: Extractor, found: Memorisation, dataset: Dataset, chosen: np.ndarray) -> dict[str, Any]:
+def _memorisation_facts(
+    extractor: Extractor, found: Memorisation, dataset: Dataset, chosen: np.ndarray
+) -> dict[str, Any]:
     closest = _closest(found)
     return {
         "features": extractor.name,

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from atlas.files import sha256_path
 from atlas.progress import Progress, silent
-from pipeline.features import PERCEPTUAL_NAME, load_efficientnet_lite0, load_perceptual, perceptual_distance, weights_sha256
+from pipeline.features import (
+    PERCEPTUAL_NAME,
+    load_efficientnet_lite0,
+    load_perceptual,
+    perceptual_distance,
+    weights_sha256,
+)
 from pipeline.metrics import inception, vgg
 from pipeline.metrics.weights import fill, read_tensors
 
@@ -55,7 +61,7 @@ class Distance:
 
 def lite0(device: str) -> Extractor:
     """Return EfficientNet-Lite0's pooled features: its weights come with the software."""
-    network = load_efficientnet_lite0(device).to(memory_format=torch.channels_last)
+    network = load_efficientnet_lite0(device)
 
     def features(images: Tensor) -> Tensor:
         images = _resized(images, LITE0_SIDE, antialias=True)

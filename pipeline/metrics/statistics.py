@@ -89,7 +89,9 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, seed: int) -> Interval:
 def _discrepancy(x: np.ndarray, y: np.ndarray) -> float:
     x, y = x.astype(np.float64), y.astype(np.float64)
     n, features = x.shape
-    within = sum(((z @ z.T / features + 1) ** 3).sum() - ((np.square(z).sum(1) / features + 1) ** 3).sum() for z in (x, y))
+    within = sum(
+        ((z @ z.T / features + 1) ** 3).sum() - ((np.square(z).sum(1) / features + 1) ** 3).sum() for z in (x, y)
+    )
     return float(within / (n * (n - 1)) - 2 * ((x @ y.T / features + 1) ** 3).mean())
 
 

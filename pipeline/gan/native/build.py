@@ -87,7 +87,9 @@ def cpu_recipe() -> Recipe:
         BuildError: there is no compiler.
     """
     named = os.environ.get("CXX")
-    compiler = next((path for name in ([named] if named else ["c++", "g++", "clang++"]) if (path := shutil.which(name))), "")
+    compiler = next(
+        (path for name in ([named] if named else ["c++", "g++", "clang++"]) if (path := shutil.which(name))), ""
+    )
     if not compiler:
         raise BuildError("there is no C++ compiler")
     return Recipe("atlas_native", CPU_SOURCES, compiler, CPU_FLAGS)
