@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.gan import ops, winograd
+from pipeline.gan import activation, ops, resample, winograd
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture, channel_widths
 from pipeline.gan.checkpoint import bf16_is_native, set_precision
 from pipeline.gan.loss import Losses
@@ -305,6 +305,10 @@ def operator_times(device: str, rounds: int) -> dict[str, Any]:
         result[name] = compared(
             x, w, lambda x, w, f=f, up=up, down=down: ops.conv2d_resample(x, w, f, up, down, 1), device, rounds
         )
+    x = torch.randn(BATCH, 32, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
+    result["filter and halve, 32 at 64 px"] = compared(
+        x, f, lambda x, f: ops.downsample2d(x, f.detach()), device, rounds
+    )
     x = torch.randn(BATCH, 64, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
     styles = torch.randn(BATCH, 64, device=device)
     w, b = torch.randn(64, 64, 3, 3, device=device), torch.randn(64, device=device)
@@ -346,10 +350,12 @@ class without_native:  # noqa: N801
 
     def __enter__(self) -> None:
         self.saved = winograd.operators
-        winograd.operators = lambda device: None
+        for module in (activation, resample, winograd):
+            module.operators = lambda device: None
 
     def __exit__(self, *problem: object) -> None:
-        winograd.operators = self.saved
+        for module in (activation, resample, winograd):
+            module.operators = self.saved
 
 
 def peak_memory(who: str, device: str) -> int:

@@ -15,6 +15,7 @@ ALLOWED = {
     "features": set(),
     "torchfile": set(),
     "inversion": {"photos", "gan", "features", "torchfile"},
+    "metrics": {"photos", "gan", "features", "inversion", "torchfile"},
     "boundaries": {"photos", "gan", "inversion", "features"},
     "render": {"photos", "gan", "inversion", "boundaries"},
 }

@@ -12,6 +12,7 @@ import pytest
 import atlas
 from atlas.archive import ArchiveInfo, ArchiveWriter
 from atlas.grid import Grid
+from pipeline.gan.native.build import CPU_SOURCES, CUDA_SOURCES, HEADERS
 from pipeline.photos.calibration.street import make_calibration
 
 # Runs the command line with PyTorch and everything else that only the pipeline needs made impossible to import.
@@ -77,6 +78,8 @@ def test_the_wheel_carries_templates_and_presets_and_no_tests(wheel, repository)
         for path in (repository / folder).rglob("*"):
             if path.is_file():
                 assert f"atlas/{path.relative_to(repository).as_posix()}" in names
+    sources = {f"pipeline/gan/native/{name}" for name in (*CPU_SOURCES, *CUDA_SOURCES, *HEADERS)}
+    assert sources <= names
     assert not [n for n in names if n.startswith(("tests/", "site/", "templates/", "presets/"))]
 
 

@@ -1,4 +1,4 @@
-"""What follows a convolution, in one pass over memory by a native operator: on processors.
+"""What follows a convolution, in one pass over memory by a native operator.
 
 y = clamp(leaky_relu(x · scale + noise + bias)), with derivatives of every order. Plain PyTorch goes over the image once
 for each of these, and again for each in the backward pass; `pipeline.gan.ops` has that version.
@@ -10,6 +10,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from pipeline.gan.native import operators
+
+CUDA_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def suits(x: Tensor) -> bool:
+    """Return whether [N, C, H, W] is to be activated here.
+
+    On processors it is not for its own sake (PyTorch, writing over its input, is as fast), but only beside
+    `pipeline.gan.winograd`.
+    """
+    return x.device.type == "cuda" and x.ndim == 4 and x.dtype in CUDA_TYPES and operators(x.device) is not None
 
 
 def activate(
@@ -31,10 +44,10 @@ def activate(
         clamp: the result is kept within ±clamp; None for no limit.
 
     Returns:
-        [N, C, H, W] in channels-last memory.
+        [N, C, H, W], in channels-last memory on processors.
     """
     factors = [None if t is None else t.to(x.dtype).contiguous() for t in (scale, noise, bias)]
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = _dense(x)
     y: Tensor = _Activate.apply(x, *factors, slope, torch.inf if clamp is None else clamp)
     return y
 
@@ -51,8 +64,8 @@ def gate(dy: Tensor, y: Tensor, slope: float, limit: float, need_sums: bool) -> 
     Returns:
         The gradient by what came in, and the sums, [C], or None. Both are differentiable where gradients are recorded.
     """
-    dy = dy.contiguous(memory_format=torch.channels_last)
-    if torch.is_grad_enabled():
+    dy = _like(dy, y)
+    if torch.is_grad_enabled() or dy.device.type != "cpu":
         g: Tensor = _Gate.apply(dy, y.detach(), slope, limit)
         return g, g.sum((0, 2, 3)) if need_sums else None
     g, _, _, sums = torch.ops.atlas_native.activate_backward(dy, y, None, None, slope, limit, False, False, need_sums)
@@ -76,9 +89,9 @@ class _Activate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, y = ctx.saved_tensors
-        dy = grads[0].contiguous(memory_format=torch.channels_last)
+        dy = grads[0].contiguous(memory_format=torch.channels_last) if y is None else _like(grads[0], y)
         _, need_scale, need_noise, need_bias = ctx.needs_input_grad[:4]
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and dy.device.type == "cpu":
             dx, dscale, dnoise, dbias = torch.ops.atlas_native.activate_backward(
                 dy, dy if y is None else y, x, scale, ctx.slope, ctx.limit, need_scale, need_noise, need_bias
             )
@@ -114,9 +127,22 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (y,) = ctx.saved_tensors
-        dy = grads[0].contiguous(memory_format=torch.channels_last)
-        again: Tensor = _Gate.apply(dy, y, ctx.slope, ctx.limit)
+        again: Tensor = _Gate.apply(_like(grads[0], y), y, ctx.slope, ctx.limit)
         return again, None, None, None
+
+
+def _dense(x: Tensor) -> Tensor:
+    """Return ``x`` in memory that the operators take: channels-last, or on a GPU as it is if that is contiguous."""
+    if x.device.type != "cpu" and x.is_contiguous():
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _like(dy: Tensor, y: Tensor) -> Tensor:
+    """Return ``dy`` in the memory layout of ``y``."""
+    if y.device.type != "cpu" and y.is_contiguous():
+        return dy.contiguous()
+    return dy.contiguous(memory_format=torch.channels_last)
 
 
 def _summed(per_sample: Tensor, shape: torch.Size) -> Tensor:

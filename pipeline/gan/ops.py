@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.gan import activation, winograd
+from pipeline.gan import activation, resample, winograd
 from pipeline.gan.convolution import conv2d, conv_transpose2d
 
 Pair = int | Sequence[int]
@@ -74,6 +74,12 @@ def _filter(
     """Correlate each channel with ``f`` [h, w]; pairs are [y, x], padding is top, bottom, left, right."""
     channels = x.shape[1]
     top, bottom, left, right = padding
+    if resample.suits(x, up, down):
+        height, width = (
+            (n * u + sum(p) - k) // d + 1
+            for n, u, p, k, d in zip(x.shape[2:], up, ((top, bottom), (left, right)), f.shape, down, strict=True)
+        )
+        return resample.resample(x, f, up, down, (top, left), (height, width))
     if up == (1, 1):
         x, pad = _pad_evenly(x, left, right, top, bottom)
         return conv2d(x, f.expand(channels, 1, *f.shape), stride=down, padding=pad, groups=channels)
@@ -237,7 +243,10 @@ def conv2d_lrelu(
     """
     if padding == 1 and winograd.suits(x, w, f, 1, down):
         return winograd.conv_lrelu(x, w, b, f, down, LRELU_SLOPE, clamp)
-    return bias_lrelu_(conv2d_resample(x, w, f, down=down, padding=padding), b, clamp)
+    x = conv2d_resample(x, w, f, down=down, padding=padding)
+    if activation.suits(x):
+        return activation.activate(x, bias=b, slope=LRELU_SLOPE, clamp=clamp)
+    return bias_lrelu_(x, b, clamp)
 
 
 def modulated_conv2d(
@@ -305,18 +314,19 @@ def modulated_lrelu(
         [N, out, H·up, W·up].
     """
     gain = _GAINS["lrelu"]  # the leaky ReLU commutes with it, so that it needs no pass of its own
-    if winograd.suits(x, weight, resample_filter, up):
-        w = weight if up == 1 else weight.flip([2, 3])
-        after = (demodulation(weight, styles) * gain, None if noise is None else noise * gain, bias * gain)
-        if not _differentiated(x, weight, styles, noise, bias):
-            return winograd.layer(x, w, resample_filter, up, styles, *after, LRELU_SLOPE, clamp)
-        x = winograd.conv(activation.activate(x, styles), w, resample_filter, up)
-        return activation.activate(x, *after, LRELU_SLOPE, clamp)
-    shift, left = noise, bias  # what is added before the activation, in one step and in another
-    if noise is None or noise.ndim == 2:  # the same for all samples: noise and bias are one addition
-        shift = bias[:, None, None] if noise is None else (noise[:, :, None] + bias).permute(2, 0, 1)
-        left = None
-    x = modulated_conv2d(x, weight, styles, shift, up, 1, resample_filter, flip_weight=up == 1, gain=gain)
+    native = winograd.suits(x, weight, resample_filter, up)
+    if native or (activation.suits(x) and x.dtype != torch.float16):  # which is scaled down first, below
+        scale, shift = demodulation(weight, styles) * gain, None if noise is None else noise * gain
+        if native and not _differentiated(x, weight, styles, noise, bias):
+            w = weight if up == 1 else weight.flip([2, 3])
+            return winograd.layer(x, w, resample_filter, up, styles, scale, shift, bias * gain, LRELU_SLOPE, clamp)
+        x = activation.activate(x, styles)
+        x = conv2d_resample(x, weight.to(x.dtype), resample_filter, up, padding=1, flip_weight=up == 1)
+        return activation.activate(x, scale, shift, bias * gain, LRELU_SLOPE, clamp)
+    added, left = noise, bias if noise is not None and noise.ndim > 2 else None
+    if left is None:  # the noise is the same for all samples: it and the bias are one addition
+        added = bias[:, None, None] if noise is None else (noise[:, :, None] + bias).permute(2, 0, 1)
+    x = modulated_conv2d(x, weight, styles, added, up, 1, resample_filter, flip_weight=up == 1, gain=gain)
     return bias_lrelu_(x, None if left is None else left * gain, clamp)
 
 

@@ -61,7 +61,7 @@ class Distance:
 
 def lite0(device: str) -> Extractor:
     """Return EfficientNet-Lite0's pooled features: its weights come with the software."""
-    network = load_efficientnet_lite0(device).to(memory_format=torch.channels_last)
+    network = load_efficientnet_lite0(device)
 
     def features(images: Tensor) -> Tensor:
         images = _resized(images, LITE0_SIDE, antialias=True)

@@ -19,7 +19,7 @@ Step = tuple[str, int, Kernel, int]  # name, channels out, kernel, stride
 
 
 class _Conv(nn.Module):
-    """Convolution without bias, batch norm, ReLU; padded to keep the size unless the stride is 2 or ``valid`` is set."""
+    """Convolution without bias, batch norm, ReLU; keeps the size unless the stride is 2 or ``valid`` is set."""
 
     def __init__(self, inputs: int, outputs: int, kernel: Kernel, stride: int = 1, valid: bool = False) -> None:
         super().__init__()

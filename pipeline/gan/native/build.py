@@ -25,7 +25,7 @@ from pathlib import Path
 from atlas.faults import fault_point
 
 SOURCES = Path(__file__).resolve().parent
-CPU_SOURCES, CUDA_SOURCES = ("winograd.cpp", "activation.cpp"), ("resample.cu",)
+CPU_SOURCES, CUDA_SOURCES = ("winograd.cpp", "activation.cpp", "resample.cpp"), ("operators.cu",)
 HEADERS = ("memory.h", "winograd.h")
 # OpenMP is compiled in and not linked: PyTorch brings the runtime, and there must be one pool of threads only.
 CPU_FLAGS = ("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-Wall")

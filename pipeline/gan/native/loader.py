@@ -14,7 +14,9 @@ from torch import Tensor
 
 from pipeline.gan.native.build import BuildError, Recipe, build, cpu_recipe, cuda_recipe
 
-SWITCH = "ATLAS_NATIVE"  # 0: the plain versions are used, and nothing is compiled
+# 0: the plain versions run everywhere, and nothing is compiled. 1: native ones everywhere. Unset: on processors, where
+# it was measured that they win; those for GPUs have been compiled and not yet been run.
+SWITCH = "ATLAS_NATIVE"
 TOLERANCE = 1e-4  # of the self-check, relative to the largest value of a result, in float32
 _log = logging.getLogger(__name__)
 
@@ -30,7 +32,10 @@ def operators(device: torch.device) -> Any | None:
 
 @cache
 def _operators(kind: str) -> Any | None:
-    if os.environ.get(SWITCH) == "0" or kind not in _KINDS:
+    wanted = os.environ.get(SWITCH)
+    if kind not in _KINDS or wanted == "0" or (kind != "cpu" and wanted != "1"):
+        return None
+    if kind != "cpu" and _operators("cpu") is None:  # which declares what all of them are
         return None
     recipe, check = _KINDS[kind]
     try:
@@ -65,49 +70,70 @@ def check_cpu(native: Any) -> None:
         CheckError: one differs; the message names it.
     """
     rng = torch.Generator().manual_seed(0)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=rng)
-
-    def image(channels: int, height: int, width: int) -> Tensor:
-        return draw(2, channels, height, width).contiguous(memory_format=torch.channels_last)
-
     for name, xp, yp in (("same", 1, 1), ("down", 4, 1), ("up", 1, 4)):
-        fine, coarse = image(16, 12, 10), image(32, 6, 5)
-        x = coarse if yp == 4 else fine
-        w = draw(xp * yp, 3, 3, x.shape[1], 48)
+        x = _draw(rng, 2, 16, *((6, 5) if yp == 4 else (12, 10)))
+        w = torch.randn(xp * yp, 3, 3, 16, 48, generator=rng)
         plain = plain_conv(x, w, xp, yp)
         _agree(f"conv ({name})", native.conv(x, w, xp, yp, None, None, None, None, 1.0, torch.inf), plain)
-        y = torch.randn(plain.shape, generator=rng).contiguous(memory_format=torch.channels_last)
-        leaf = w.clone().requires_grad_()
+        y, leaf = _draw(rng, *plain.shape), w.clone().requires_grad_()
         with torch.enable_grad():
             (wanted,) = torch.autograd.grad(plain_conv(x, leaf, xp, yp), leaf, y)
         _agree(f"conv_weight ({name})", native.conv_weight(x, y, xp, yp), wanted)
-    x, scale, noise, bias = image(16, 5, 7), draw(2, 16), draw(5, 7), draw(16)
+    _check_activation(native, rng, "cpu", sums=True)
+    _check_resampling(native, rng, "cpu")
+
+
+def check_cuda(native: Any) -> None:
+    """Compare each operator for GPUs with plain PyTorch, in both memory layouts. Raises as `check_cpu`."""
+    rng = torch.Generator().manual_seed(0)
+    for layout in (torch.channels_last, torch.contiguous_format):
+        _check_activation(native, rng, "cuda", sums=False, layout=layout)
+        _check_resampling(native, rng, "cuda", layout)
+
+
+def _check_activation(
+    native: Any, rng: torch.Generator, device: str, sums: bool, layout: torch.memory_format = torch.channels_last
+) -> None:
+    x = _draw(rng, 2, 16, 5, 7).to(device, memory_format=layout)
+    scale, noise, bias = (torch.randn(shape, generator=rng).to(device) for shape in ((2, 16), (5, 7), (16,)))
     leaves = [t.clone().requires_grad_() for t in (x, scale, noise, bias)]
     with torch.enable_grad():
         a, b, c, d = leaves
         plain = F.leaky_relu(a * b[:, :, None, None] + c + d[:, None, None], 0.2).clamp(-2, 2)
-        wanted_dx, wanted_scale, wanted_noise, wanted_bias = torch.autograd.grad(plain.sum(), leaves)
+        wanted = torch.autograd.grad(plain.sum(), leaves)
     y = native.activate(x, scale, noise, bias, 0.2, 2.0)
     _agree("activate", y, plain.detach())
-    ones = torch.ones_like(y)
-    dx, dscale, dnoise, dbias = native.activate_backward(ones, y, x, scale, 0.2, 2.0, True, True, True)
-    _agree("activate_backward (x)", dx, wanted_dx)
-    _agree("activate_backward (scale)", dscale.sum(1), wanted_scale)
-    _agree("activate_backward (noise)", dnoise.sum(0)[0], wanted_noise)
-    _agree("activate_backward (bias)", dbias.sum((0, 1)), wanted_bias)
+    dx, *parts = native.activate_backward(torch.ones_like(y), y, x, scale, 0.2, 2.0, sums, sums, sums)
+    _agree("activate_backward (x)", dx, wanted[0])
+    if sums:
+        dscale, dnoise, dbias = parts
+        _agree("activate_backward (scale)", dscale.sum(1), wanted[1])
+        _agree("activate_backward (noise)", dnoise.sum(0)[0], wanted[2])
+        _agree("activate_backward (bias)", dbias.sum((0, 1)), wanted[3])
 
 
-def check_cuda(native: Any) -> None:
-    """Compare each operator for GPUs with plain PyTorch. Raises as `check_cpu`."""
+def _check_resampling(
+    native: Any, rng: torch.Generator, device: str, layout: torch.memory_format = torch.channels_last
+) -> None:
+    x = _draw(rng, 2, 12, 7, 5).to(device, memory_format=layout)
+    f = torch.randn(4, 3, generator=rng).to(device)
+    spread = x.new_zeros(2, 12, 14, 5)
+    spread[:, :, ::2] = x
+    kernel = f.expand(12, 1, 4, 3)
+    plain = F.conv2d(F.pad(spread, [2, 1, 1, 2]), kernel, stride=(1, 2), groups=12)
+    found = native.resample(x, f, [2, 1], [1, 2], [1, 2], list(plain.shape[2:]))
+    _agree("resample", found, plain)
+
+
+def _draw(rng: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=rng).contiguous(memory_format=torch.channels_last)
 
 
 def plain_conv(x: Tensor, w: Tensor, xp: int, yp: int) -> Tensor:
     """Do what the operator ``conv`` does (see `pipeline.gan.winograd`) with PyTorch's own convolution."""
     if xp == 4:
         x = torch.cat([x[:, :, row::2, column::2] for row in (0, 1) for column in (0, 1)], dim=1)
-    phases, _, _, inner, outer = w.shape
+    _, _, _, inner, outer = w.shape
     if xp == 4:
         w = w.permute(1, 2, 0, 3, 4).reshape(1, 3, 3, xp * inner, outer)
     parts = [F.conv2d(x, kernel.permute(3, 2, 0, 1), padding=1) for kernel in w]

@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.gan import activation, ops, winograd
+from pipeline.gan import activation, ops, resample, winograd
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture
 from pipeline.gan.loss import Losses
 from pipeline.gan.native import operators
@@ -35,7 +35,8 @@ def plainly(monkeypatch):
 
     def run(work):
         with monkeypatch.context() as patch:
-            patch.setattr(winograd, "operators", lambda device: None)
+            for module in (winograd, resample):
+                patch.setattr(module, "operators", lambda device: None)
             return work()
 
     return run
@@ -167,6 +168,37 @@ def test_the_number_of_threads_changes_no_bit(phases):
         torch.set_num_threads(threads)
     for other in found[1:]:
         assert all(torch.equal(a, c) for a, c in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("channels", [3, 8, 44])
+@pytest.mark.parametrize(
+    ("up", "down", "pad", "size"), [((2, 1), (1, 1), (2, 0), (12, 5)), ((1, 1), (2, 2), (1, -1), (3, 2))]
+)
+def test_resampling_has_first_and_second_derivatives(channels, up, down, pad, size):
+    x, f = draw(1, channels, 6, 6), draw(4, 3, seed=1).detach()
+
+    def run(x):
+        return resample.resample(x, f, up, down, pad, size)
+
+    assert torch.autograd.gradcheck(run, (x,), fast_mode=True)
+    assert torch.autograd.gradgradcheck(run, (x,), fast_mode=True)
+
+
+def test_filters_that_downsample_are_the_plain_ones(plainly, monkeypatch):
+    monkeypatch.setattr(resample, "LEAST_VALUES", 0)
+    x = draw(2, 8, 12, 10, dtype=torch.float32)
+    f = FIR.float()
+    assert resample.suits(x, (1, 1), (2, 2))
+    assert not resample.suits(x, (2, 2), (1, 1))
+    assert not resample.suits(x.double(), (1, 1), (2, 2))
+
+    def run():
+        y = ops.downsample2d(x, f, padding=[1, 0, 2, 0])
+        (slope,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        return y, slope, *torch.autograd.grad(slope.square().sum(), x)
+
+    for mine, plain in zip(run(), plainly(run), strict=True):
+        assert (mine - plain).abs().max() <= 1e-5 * plain.abs().max()
 
 
 def test_an_operator_refuses_what_it_cannot_do():
