@@ -5,7 +5,9 @@ Public names are loaded when first used, so that ``import atlas`` stays instant.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from atlas.lazy import lazy
 
 __version__ = "0.1.0"
 __all__ = ["Archive", "AtlasError", "Grid", "InputError", "__version__", "open_atlas"]
@@ -23,14 +25,4 @@ if TYPE_CHECKING:
     from atlas.errors import AtlasError, InputError
     from atlas.grid import Grid
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'atlas' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from atlas.lazy import lazy
 
 __all__ = ["Discriminator", "Generator", "load_discriminator", "load_generator", "save_network"]
 
@@ -18,14 +20,4 @@ if TYPE_CHECKING:
     from pipeline.gan.checkpoint import load_discriminator, load_generator, save_network
     from pipeline.gan.networks import Discriminator, Generator
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pipeline.gan' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOMES)

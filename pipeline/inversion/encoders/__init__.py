@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from atlas.lazy import lazy
 
 __all__ = ["E4E", "Encoder", "EncoderArchitecture", "ReStyle", "load_encoder", "save_encoder"]
 
@@ -21,14 +23,4 @@ if TYPE_CHECKING:
     from pipeline.inversion.encoders.estimators import E4E, ReStyle
     from pipeline.inversion.encoders.files import load_encoder, save_encoder
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pipeline.inversion.encoders' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOMES)
