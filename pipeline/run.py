@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.errors import InputError
-from atlas.preset import Preset, override
+from atlas.preset import Preset
 from atlas.progress import Progress
 from atlas.stage import Log, Stage, run_stage
 from atlas.stages import pack_stage, site_stage
 from pipeline.boundaries.stages import boundaries_stage
 from pipeline.gan.stages import train_stage
+from pipeline.gan.transfer import located
 from pipeline.inversion.stages import invert_stage
 from pipeline.photos.joining import join_of
 from pipeline.photos.stages import calibration_stage, import_stage
@@ -112,9 +113,7 @@ class Chain:
         )
 
     def _train(self, progress: Progress) -> tuple[Stage, Work]:
-        settings, folder = self.preset.train, self.folder
-        if settings.init and self.data is not None:
-            settings = override(settings, init=str(self.data / settings.init))
+        settings, folder = located(self.preset.train, self.data), self.folder
         return train_stage(folder.dataset, settings, self.preset.seed, self.device, folder.train, self.log, progress)
 
     def _invert(self, progress: Progress) -> tuple[Stage, Work]:
