@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from atlas.errors import InputError
-from atlas.preset import ENCODERS, Preset, override
+from atlas.preset import ENCODERS, Preset
 from atlas.progress import Progress
 from atlas.resources import resource_folder
 from atlas.stage import Log, Stage, Work, run_stage
@@ -17,6 +17,7 @@ from atlas.stages import pack_stage, site_stage
 from pipeline.boundaries import OwnCodes
 from pipeline.boundaries.stages import boundaries_stage
 from pipeline.gan.stages import train_stage
+from pipeline.gan.transfer import located
 from pipeline.inversion.comparison import Sources
 from pipeline.inversion.encoders.stages import encoder_stage
 from pipeline.inversion.stages import InvertSources, compare_stage, invert_stage
@@ -162,9 +163,7 @@ class Chain:
         )
 
     def _train(self, progress: Progress) -> tuple[Stage, Work]:
-        settings, folder = self.preset.train, self.folder
-        if settings.init and self.data is not None:
-            settings = override(settings, init=str(self.data / settings.init))
+        settings, folder = located(self.preset.train, self.data), self.folder
         return train_stage(folder.dataset, settings, self.preset.seed, self.device, folder.train, self.log, progress)
 
     def _encoder(self, method: str, progress: Progress) -> tuple[Stage, Work]:

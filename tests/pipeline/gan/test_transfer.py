@@ -7,14 +7,13 @@ import torch
 from safetensors.torch import load_file
 
 from atlas.errors import InputError
-from atlas.preset import Preset, TrainSettings, override
+from atlas.preset import TrainSettings, override
 from pipeline.gan import Discriminator, Generator, save_network
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture
 from pipeline.gan.checkpoint import save_rosinality
 from pipeline.gan.stages import train_stage
 from pipeline.gan.training import train
-from pipeline.gan.transfer import configure
-from pipeline.run import Chain, RunFolder
+from pipeline.gan.transfer import configure, located
 
 G_ARCH = GeneratorArchitecture(6, 0, 6, 16, 3, 3, (8, 8, 4))
 D_ARCH = DiscriminatorArchitecture(0, 16, 3, (8, 8, 4))
@@ -142,11 +141,9 @@ def test_a_run_does_not_begin_from_what_it_replaces(checkpoint, tiny_dataset):
             train_stage(tiny_dataset, override(SETTINGS, init=str(init)), 3, "cpu", folder)
 
 
-def test_a_preset_s_beginning_is_looked_up_in_the_data_folder(checkpoint, tiny_dataset, tmp_path):
-    path = checkpoint("safetensors")
-    preset = Preset("x", "X", train=override(SETTINGS, init=path.name))
-    folder = RunFolder(tmp_path / "run", "x")
-    folder.dataset.parent.mkdir(parents=True)
-    folder.dataset.write_bytes(tiny_dataset.read_bytes())
-    stage, _ = Chain(preset, folder, tmp_path, "cpu", lambda line: None).stage("train", lambda done, total: None)
-    assert stage.inputs["initial generator"] == path
+def test_a_preset_s_beginning_is_looked_up_in_the_data_folder(tmp_path):
+    given = override(SETTINGS, init="runs/first")
+    assert located(given, tmp_path).init == str(tmp_path / "runs" / "first")
+    assert located(given, None) == given
+    assert located(SETTINGS, tmp_path) == SETTINGS
+    assert located(override(SETTINGS, init="/elsewhere/g.pkl"), tmp_path).init == "/elsewhere/g.pkl"
