@@ -85,7 +85,7 @@ class _Recipe:
 # similarity: small pictures have no deep features worth comparing, and these would take as long as all of the rest.
 _RECIPES = {
     "full": _Recipe(8, "ranger", 1e-4, 20_000, 2_000, 2e-5, 0, 2_000, "efficientnet-lite0", 1.0),
-    "narrow": _Recipe(16, "adam", 1e-3, 100, 10, 2e-4, 100, 100, "off", 3.0),
+    "narrow": _Recipe(8, "adam", 1e-3, 100, 10, 2e-4, 100, 100, "off", 10.0),
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.errors import InputError
@@ -60,6 +60,7 @@ def test_shrinking_takes_means_and_enlarging_repeats():
     assert to_size(image, 4) is image
 
 
+@settings(deadline=None)
 @given(st.floats(-1, 1, width=32), st.integers(1, 40))
 def test_one_colour_stays_itself_in_any_size(value, size):
     resized = to_size(torch.full((1, 3, size, size), value), 16)
