@@ -140,7 +140,7 @@ def _invert_batches(
         if found is None:
             batch = to_batch(job.dataset, indices, device)
             before = number * units
-            codes = watch.find(finder, batch, lambda done, _, b=before: progress(b + done, len(batches) * units))
+            codes = watch.find(finder, batch, lambda step, _, b=before: progress(b + step, len(batches) * units))
             _require_finite(codes, batch.files)
             measures = measure(generator, features, codes.w.to(device), batch.images)
             measures |= {_BASELINE + k: v for k, v in measure(generator, features, mean, batch.images).items()}
