@@ -105,7 +105,7 @@ def fit_boundaries(
     """
     axes = tuple(fit_axis(labelled, axis, settings, seed) for axis in range(len(AXES)))
     normals = np.stack([a.machine.normal_ for a in axes])
-    scores = labelled.codes @ normals.T + np.array([a.machine.intercept_ for a in axes])
+    scores = labelled.distances(normals, np.array([a.machine.intercept_ for a in axes]))
     low, high = np.percentile(scores, _SPAN, axis=0)
     directions = walk_directions(normals, labelled, settings)
     boundaries = Boundaries(
@@ -202,7 +202,7 @@ def _seen_by_others(labelled: Labelled, sample: Sample, case: Case, split: Split
     normals, intercepts, _ = case.gram.hyperplanes(found.coefficients, found.biases)
     fold_of_block = np.arange(int(labelled.blocks.max()) + 1) % split.folds
     fold_of_block[labelled.blocks[sample.rows]] = split.fold_of
-    every = labelled.codes @ normals.T + intercepts
+    every = labelled.distances(normals, intercepts)
     scores: np.ndarray = every[np.arange(len(every)), fold_of_block[labelled.blocks]]
     return scores
 

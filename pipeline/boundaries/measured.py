@@ -94,7 +94,7 @@ def _boundaries(
         machines.append(LinearBoundary(c=c[axis]).fit(half.codes[sample.rows], sample.labels))
     normals = np.stack([machine.normal_ for machine in machines])
     intercepts = np.array([machine.intercept_ for machine in machines])
-    low, high = np.percentile(half.codes @ normals.T + intercepts, [5, 95], axis=0)
+    low, high = np.percentile(half.distances(normals, intercepts), [5, 95], axis=0)
     directions = conditional_directions(normals)
     return Boundaries(
         method=like.method,
