@@ -24,7 +24,7 @@ from pipeline.boundaries.solver import Gram, Machines, balanced_weights, fit_mac
 PROTOCOLS = ("random", "blocks")
 C_GRID = tuple(10.0**exponent for exponent in range(-6, 0))
 _INNER_FOLDS = 3
-_PERMUTED_TOLERANCE = 1e-2
+_ROUGH, _FINE = 1e-2, 1e-3  # tolerances: where machines are many and only compared, and where one is reported
 _DIGITS = 6
 
 
@@ -121,7 +121,7 @@ def choose_c(case: Case, split: Split, seed: int) -> np.ndarray:
         inner[seen, f] = group_folds(split.units[seen], case.labels[seen], folds, seed + f)
     columns = [(f, j) for f in range(split.folds) for j in range(inner[:, f].max() + 1)]
     seen = np.stack([split.train[:, f] & (inner[:, f] != j) for f, j in columns], 1)
-    found = _fit(case, np.repeat(seen, len(C_GRID), 1), np.tile(C_GRID, len(columns)))
+    found = _fit(case, np.repeat(seen, len(C_GRID), 1), np.tile(C_GRID, len(columns)), _ROUGH)
     scores = found.scores.reshape(len(case.labels), len(columns), len(C_GRID))
     chosen = []
     for f in range(split.folds):
@@ -139,7 +139,7 @@ def final_c(case: Case, split: Split, settings: BoundarySettings) -> float:
     if settings.c:
         return settings.c
     seen = np.repeat(split.train, len(C_GRID), 1)
-    found = _fit(case, seen, np.tile(C_GRID, split.folds)).scores.reshape(len(case.labels), split.folds, -1)
+    found = _fit(case, seen, np.tile(C_GRID, split.folds), _ROUGH).scores.reshape(len(case.labels), split.folds, -1)
     areas = auc(case.labels, found[np.arange(len(found)), split.fold_of], split.fold_of)
     return _smoothest(areas, case.labels)
 
@@ -151,14 +151,14 @@ def _smoothest(areas: np.ndarray, labels: np.ndarray) -> float:
     return C_GRID[int(np.argmax(areas >= areas.max() - error / 2))]
 
 
-def _fit(case: Case, seen: np.ndarray, c: np.ndarray) -> Machines:
+def _fit(case: Case, seen: np.ndarray, c: np.ndarray, tolerance: float) -> Machines:
     labels = np.broadcast_to(case.labels[:, None], seen.shape)
-    return fit_machines(case.gram, labels, balanced_weights(labels, seen), c)
+    return fit_machines(case.gram, labels, balanced_weights(labels, seen), c, tolerance)
 
 
 def out_of_fold(case: Case, split: Split, c: np.ndarray) -> tuple[Predictions, Machines]:
     """Predict every photograph by the machine of its fold; return that and the machines, one a fold."""
-    machines = _fit(case, split.train, c)
+    machines = _fit(case, split.train, c, _FINE)
     scores = machines.scores[np.arange(len(case.labels)), split.fold_of]
     return Predictions(case.labels, scores, split.fold_of), machines
 
@@ -182,7 +182,7 @@ def permuted_auc(
     scores = np.empty(labels.shape, np.float32)
     for f in range(split.folds):
         seen = np.broadcast_to(split.train[:, [f]], labels.shape)
-        found = fit_machines(case.gram, labels, balanced_weights(labels, seen), c[f], _PERMUTED_TOLERANCE)
+        found = fit_machines(case.gram, labels, balanced_weights(labels, seen), c[f], _ROUGH)
         test = split.fold_of == f
         scores[test] = found.scores[test]
         progress(f + 1, split.folds)
