@@ -134,7 +134,8 @@ def _validation(found: Mapping[str, Any], walked: str) -> Table:
         + ", ".join(f"{axis} moves the {name}" for axis, name in zip(AXES, names, strict=True))
         + f", and nothing else. How far a whole walk moves each attribute in {int(found['bases'])} streets, in "
         "standard deviations of the photographs (95 % interval; for shuffled and random ones, of 95 % of the draws), "
-        "and how many times as much its own moves as any other. "
+        "and how many times as much its own moves as any other. Classifiers of measures that overlap lean on each "
+        "other’s signs; a slider that holds the two other scores has to move these signs the other way. "
         f"The bar, {float(found['bar']):.0f} times, {verdict} by the sliders.",
         columns=("Walk", *(name.capitalize() for name in names), "Own : other"),
         rows=tuple(rows),

@@ -22,9 +22,8 @@ from pipeline.boundaries.metrics import METRICS, Predictions, auc, bootstrap, dr
 from pipeline.boundaries.solver import Gram, Machines, balanced_weights, fit_machines
 
 PROTOCOLS = ("random", "blocks")
-C_GRID = tuple(10.0**exponent for exponent in range(-6, 0))
 _INNER_FOLDS = 3
-_PERMUTED_TOLERANCE = 1e-2
+_ROUGH, _FINE = 1e-2, 1e-3  # tolerances: where machines are many and only compared, and where one is reported
 _DIGITS = 6
 
 
@@ -99,12 +98,20 @@ def block_split(case: Case, folds: int, seed: int) -> Split:
     return Split("blocks", fold_of, train, case.blocks)
 
 
+def c_grid(case: Case) -> np.ndarray:
+    """Return the values that C is chosen from: 1 … 10,000 over the sum of the codes' squared lengths.
+
+    Below, a machine is nearly the difference of the classes' means, whatever the number of codes and dimensions is;
+    above, it knows the training part by heart.
+    """
+    return 10.0 ** np.arange(5) / float(np.square(case.gram.rows, dtype=np.float64).sum() or 1)
+
+
 def choose_c(case: Case, split: Split, seed: int) -> np.ndarray:
     """Choose C for each fold inside its training part, by the AUC in inner folds.
 
     Returns:
-        [folds]: of those of `C_GRID` within half a standard error of the best the smallest, which is the smoothest. The
-        best one alone would be a matter of chance where there is little to tell.
+        [folds], of `c_grid`; of those within a tenth of a standard error of the best the smallest, the smoothest.
 
     Raises:
         InputError: a training part has a single block, so that nothing is left to choose by.
@@ -121,16 +128,18 @@ def choose_c(case: Case, split: Split, seed: int) -> np.ndarray:
         inner[seen, f] = group_folds(split.units[seen], case.labels[seen], folds, seed + f)
     columns = [(f, j) for f in range(split.folds) for j in range(inner[:, f].max() + 1)]
     seen = np.stack([split.train[:, f] & (inner[:, f] != j) for f, j in columns], 1)
-    found = _fit(case, np.repeat(seen, len(C_GRID), 1), np.tile(C_GRID, len(columns)))
-    scores = found.scores.reshape(len(case.labels), len(columns), len(C_GRID))
+    grid = c_grid(case)
+    found = _fit(case, np.repeat(seen, len(grid), 1), np.tile(grid, len(columns)), _ROUGH)
+    scores = found.scores.reshape(len(case.labels), len(columns), len(grid))
     chosen = []
     for f in range(split.folds):
         rows = split.train[:, f]
-        mine = np.empty((len(rows), len(C_GRID)))
+        mine = np.empty((len(rows), len(grid)))
         for k, (fold, j) in enumerate(columns):
             if fold == f:
                 mine[inner[:, f] == j] = scores[inner[:, f] == j, k]
-        chosen.append(_smoothest(auc(case.labels[rows], mine[rows], inner[rows, f]), case.labels[rows]))
+        areas = auc(case.labels[rows], mine[rows], inner[rows, f])
+        chosen.append(grid[_smoothest(areas, case.labels[rows])])
     return np.array(chosen)
 
 
@@ -138,27 +147,28 @@ def final_c(case: Case, split: Split, settings: BoundarySettings) -> float:
     """Return the C of the boundary fitted to all photographs: as set, or chosen over the split's folds."""
     if settings.c:
         return settings.c
-    seen = np.repeat(split.train, len(C_GRID), 1)
-    found = _fit(case, seen, np.tile(C_GRID, split.folds)).scores.reshape(len(case.labels), split.folds, -1)
+    grid = c_grid(case)
+    seen = np.repeat(split.train, len(grid), 1)
+    found = _fit(case, seen, np.tile(grid, split.folds), _ROUGH).scores.reshape(len(case.labels), split.folds, -1)
     areas = auc(case.labels, found[np.arange(len(found)), split.fold_of], split.fold_of)
-    return _smoothest(areas, case.labels)
+    return float(grid[_smoothest(areas, case.labels)])
 
 
-def _smoothest(areas: np.ndarray, labels: np.ndarray) -> float:
-    """Return the smallest C whose AUC is within half a standard error (of an AUC of 0.5) of the best one's."""
+def _smoothest(areas: np.ndarray, labels: np.ndarray) -> int:
+    """Return the first whose AUC is within a tenth of a standard error (of an AUC of 0.5) of the best one's."""
     ones = labels.sum()
     error = np.sqrt((len(labels) + 1) / (12 * ones * (len(labels) - ones)))
-    return C_GRID[int(np.argmax(areas >= areas.max() - error / 2))]
+    return int(np.argmax(areas >= areas.max() - error / 10))
 
 
-def _fit(case: Case, seen: np.ndarray, c: np.ndarray) -> Machines:
+def _fit(case: Case, seen: np.ndarray, c: np.ndarray, tolerance: float) -> Machines:
     labels = np.broadcast_to(case.labels[:, None], seen.shape)
-    return fit_machines(case.gram, labels, balanced_weights(labels, seen), c)
+    return fit_machines(case.gram, labels, balanced_weights(labels, seen), c, tolerance)
 
 
 def out_of_fold(case: Case, split: Split, c: np.ndarray) -> tuple[Predictions, Machines]:
     """Predict every photograph by the machine of its fold; return that and the machines, one a fold."""
-    machines = _fit(case, split.train, c)
+    machines = _fit(case, split.train, c, _FINE)
     scores = machines.scores[np.arange(len(case.labels)), split.fold_of]
     return Predictions(case.labels, scores, split.fold_of), machines
 
@@ -182,7 +192,7 @@ def permuted_auc(
     scores = np.empty(labels.shape, np.float32)
     for f in range(split.folds):
         seen = np.broadcast_to(split.train[:, [f]], labels.shape)
-        found = fit_machines(case.gram, labels, balanced_weights(labels, seen), c[f], _PERMUTED_TOLERANCE)
+        found = fit_machines(case.gram, labels, balanced_weights(labels, seen), c[f], _ROUGH)
         test = split.fold_of == f
         scores[test] = found.scores[test]
         progress(f + 1, split.folds)

@@ -108,6 +108,7 @@ class Evidence:
             boundaries[method] = replace(fit.boundaries, warnings=said)
             if len(labelled) > len(largest):
                 largest = labelled.rows
+            del latents, labelled, fit  # the next method's codes shall not lie beside these
             self.progress(number + 1, len(self.sources.latents) + 1)
         cells |= self._references(largest)
         report = build_report(methods, cells, self._about(), self.settings, self.seed)

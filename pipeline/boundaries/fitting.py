@@ -105,7 +105,7 @@ def fit_boundaries(
     """
     axes = tuple(fit_axis(labelled, axis, settings, seed) for axis in range(len(AXES)))
     normals = np.stack([a.machine.normal_ for a in axes])
-    scores = labelled.codes @ normals.T + np.array([a.machine.intercept_ for a in axes])
+    scores = labelled.distances(normals, np.array([a.machine.intercept_ for a in axes]))
     low, high = np.percentile(scores, _SPAN, axis=0)
     directions = walk_directions(normals, labelled, settings)
     boundaries = Boundaries(
@@ -130,17 +130,21 @@ def walk_directions(normals: np.ndarray, labelled: Labelled, settings: BoundaryS
     Raises:
         InputError: an axis cannot be walked without moving another, or a partial direction lowers its own score.
     """
-    conditional = conditional_directions(normals)
-    if settings.directions == "orthogonal":
-        return conditional
-    vectors = partial_directions(labelled.codes, labelled.percentiles)
-    along = (vectors * normals).sum(1)
-    if (along <= 0).any():
+    found = directions_of(normals, labelled, settings.directions)
+    if (found.retained <= 0).any():
         raise InputError(
-            f"the partial direction of {AXES[int(np.argmin(along))]} would lower its own score: these photographs do "
-            'not tell the axes apart; use directions = "orthogonal"'
+            f"the partial direction of {AXES[int(np.argmin(found.retained))]} would lower its own score: these "
+            'photographs do not tell the axes apart; use directions = "orthogonal"'
         )
-    return Directions(vectors, along)
+    return found
+
+
+def directions_of(normals: np.ndarray, labelled: Labelled, kind: str) -> Directions:
+    """Make directions of one kind, "orthogonal" or "partial"; what is retained of a partial one may be negative."""
+    if kind == "orthogonal":
+        return conditional_directions(normals)
+    vectors = partial_directions(labelled.codes, labelled.percentiles)
+    return Directions(vectors, (vectors * normals).sum(1))
 
 
 def axis_seed(seed: int, axis: int) -> int:
@@ -202,7 +206,7 @@ def _seen_by_others(labelled: Labelled, sample: Sample, case: Case, split: Split
     normals, intercepts, _ = case.gram.hyperplanes(found.coefficients, found.biases)
     fold_of_block = np.arange(int(labelled.blocks.max()) + 1) % split.folds
     fold_of_block[labelled.blocks[sample.rows]] = split.fold_of
-    every = labelled.codes @ normals.T + intercepts
+    every = labelled.distances(normals, intercepts)
     scores: np.ndarray = every[np.arange(len(every)), fold_of_block[labelled.blocks]]
     return scores
 

@@ -14,7 +14,7 @@ import numpy as np
 from atlas.errors import InputError
 from atlas.grid import AXES
 from atlas.preset import BoundarySettings
-from pipeline.boundaries.directions import conditional_directions
+from pipeline.boundaries.fitting import directions_of
 from pipeline.boundaries.sample import Labelled, balanced_sample
 from pipeline.boundaries.store import Boundaries
 from pipeline.boundaries.svm import LinearBoundary
@@ -47,7 +47,7 @@ def measured_moves(
         like: the method's boundaries, for its name and shapes.
         bases: [B, num_ws, w_dim].
         invert: finds the codes of images.
-        settings: the share in each class.
+        settings: the share in each class, the kind of directions.
         seed: of the halves and intervals.
 
     Returns:
@@ -94,8 +94,8 @@ def _boundaries(
         machines.append(LinearBoundary(c=c[axis]).fit(half.codes[sample.rows], sample.labels))
     normals = np.stack([machine.normal_ for machine in machines])
     intercepts = np.array([machine.intercept_ for machine in machines])
-    low, high = np.percentile(half.codes @ normals.T + intercepts, [5, 95], axis=0)
-    directions = conditional_directions(normals)
+    low, high = np.percentile(half.distances(normals, intercepts), [5, 95], axis=0)
+    directions = directions_of(normals, half, settings.directions)
     return Boundaries(
         method=like.method,
         space=like.space,

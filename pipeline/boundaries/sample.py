@@ -14,13 +14,15 @@ from pipeline.inversion.latents import Latents, dataset_fingerprint
 from pipeline.inversion.selection import extremes
 from pipeline.photos.dataset import Dataset
 
+_ROWS = 1024
+
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
     """Latent codes joined to what the dataset knows of their photographs.
 
     Attributes:
-        codes: [N, D] float64, W or flattened W+.
+        codes: [N, D] float32, W or flattened W+.
         space: "w" or "w+".
         percentiles: [N, 3], 0 the most deprived … 1 the least.
         areas: [N] the area of each photograph, as numbers 0 … count − 1.
@@ -39,6 +41,14 @@ class Labelled:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def distances(self, normals: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+        """Return the signed distances [N, K] of all codes to hyperplanes [K, D], in double precision.
+
+        A part at a time: all codes of W+ in double precision would be a gigabyte.
+        """
+        parts = np.array_split(self.codes, max(1, len(self) // _ROWS))
+        return np.concatenate([part.astype(np.float64) @ normals.T for part in parts]) + intercepts
 
     def subset(self, chosen: np.ndarray) -> Labelled:
         """Return the photographs ``chosen``, [N] bool, areas and blocks numbered anew."""
@@ -77,7 +87,8 @@ def join(latents: Latents, dataset: Dataset) -> Labelled:
         InputError: the latents are of another dataset, of photographs it does not have or in another order; a code is
             not finite or all are the same; a percentile is no number in 0 … 1.
     """
-    labelled = label(dataset, np.array(_dataset_rows(latents, dataset)), latents.codes(), latents.broadcast)
+    codes = latents.w[:, 0] if latents.broadcast else latents.w.reshape(len(latents), -1)
+    labelled = label(dataset, np.array(_dataset_rows(latents, dataset)), codes, latents.broadcast)
     files = [dataset.files[row] for row in labelled.rows]
     if not np.isfinite(labelled.codes).all():
         row = int(np.flatnonzero(~np.isfinite(labelled.codes).all(1))[0])

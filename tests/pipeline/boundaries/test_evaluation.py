@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from atlas.errors import InputError
 from atlas.preset import BoundarySettings
 from pipeline.boundaries.evaluation import (
-    C_GRID,
     Case,
     block_split,
+    c_grid,
     choose_c,
     evaluate,
     final_c,
@@ -48,7 +48,8 @@ def test_what_only_an_area_tells_is_not_learnt_and_the_leak_is_said():
 
 
 def test_what_the_codes_hold_is_found():
-    found = evaluate(case(strength=2.0), BoundarySettings(permutations=99, bootstraps=200), 1)
+    some = case(strength=2.0)
+    found = evaluate(some, BoundarySettings(permutations=99, bootstraps=200), 1)
     for row in found["rows"]:
         assert 0.85 < row["auc"] < 0.99
         assert row["f1_interval"][0] <= row["f1"] <= row["f1_interval"][1]
@@ -57,7 +58,7 @@ def test_what_the_codes_hold_is_found():
     assert 0.35 < blocks["null_auc"][1] < 0.5 < blocks["null_auc"][2] < 0.65
     assert (blocks["n"], blocks["areas"], blocks["blocks"], blocks["folds"]) == (300, 60, 30, 5)
     assert (blocks["n_train"], blocks["left_out_near"]) == (240, 0)
-    assert set(blocks["c"]) <= set(C_GRID)
+    assert set(blocks["c"]) <= set(c_grid(some))
 
 
 def test_the_margin_is_kept():
@@ -93,7 +94,7 @@ def test_c_is_chosen_within_the_training_part():
     some = case(strength=0.7, dim=60)
     split = block_split(some, 4, 1)
     chosen = choose_c(some, split, 3)
-    assert set(chosen) <= set(C_GRID)
+    assert set(chosen) <= set(c_grid(some))
     # What the test part holds must not matter.
     labels = some.labels.copy()
     test = split.fold_of == 0
