@@ -1,15 +1,19 @@
 """Native operators against their plain twins: values, first and second derivatives, and repeatability."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from atlas.preset import TrainSettings
 from pipeline.gan import activation, ops, resample, winograd
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture
 from pipeline.gan.loss import Losses
 from pipeline.gan.native import operators
 from pipeline.gan.networks import Discriminator, Generator
+from pipeline.gan.training import train
 
 pytestmark = pytest.mark.skipif(operators(torch.device("cpu")) is None, reason="no native operators on this machine")
 DOUBLE = torch.float64
@@ -242,3 +246,17 @@ def test_a_whole_training_step_is_the_plain_one(plainly):
     assert len(mine) > 60
     for a, b in zip(mine, plainly(step), strict=True):
         assert (a - b).abs().max() <= 1e-9 * b.abs().max().clamp(min=1e-3)
+
+
+def test_training_that_goes_on_ends_in_the_same_bytes(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(resample, "LEAST_VALUES", 0)
+    calls = []
+    conv = winograd.conv_lrelu
+    monkeypatch.setattr(winograd, "conv_lrelu", lambda *given: (calls.append(1), conv(*given))[1])
+    settings = TrainSettings(kimg=0.032, batch=4, channel_base=256, channel_max=16, latent=8, snapshot_kimg=0.016)
+    train(tiny_dataset, tmp_path / "once", settings, 3, log=lambda line: None)
+    train(tiny_dataset, tmp_path / "twice", dataclasses.replace(settings, kimg=0.016), 3, log=lambda line: None)
+    train(tiny_dataset, tmp_path / "twice", settings, 3, log=lambda line: None)
+    assert calls
+    for name in ("training-state.safetensors", "generator.safetensors", "discriminator.safetensors"):
+        assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes(), name
