@@ -71,7 +71,7 @@ def train(
     \b
     Example:
         atlas encoder train --method e4e --generator train/generator.safetensors --data dataset.zip \\
-            --out encoders/e4e.safetensors --steps 1500 --generated 0.5
+            --out encoders/e4e.safetensors --steps 1500
     """
     record = out.with_name(f"{out.stem}.stage.json")
     with progress_bar("encoder") as progress:

@@ -106,7 +106,7 @@ class E4E(_EncoderInversion):
     """Encoder4Editing (Tov et al. 2021).
 
     Example:
-        >>> e4e = E4E(EncoderSettings(steps=1000, generated=0.5)).fit(generator, dataset, Path("e4e.safetensors"))
+        >>> e4e = E4E(EncoderSettings(steps=1500)).fit(generator, dataset, Path("e4e.safetensors"))
         >>> e4e.invert(images)   # [N, num_ws, w_dim]
     """
 

@@ -147,7 +147,7 @@ def test_statistics_and_sheets(tiny_generator_path, tiny_dataset_path, tmp_path,
     parts = {"loss", "l2", "perceptual", "similarity", "code", "delta", "adversarial", "discriminator"}
     for line in lines:
         assert parts <= set(line)
-        expected = 3 * line["l2"] + 0.8 * line["perceptual"] + 0.5 * line["similarity"] + line["code"]
+        expected = 10 * line["l2"] + 0.8 * line["perceptual"] + 0.5 * line["similarity"] + line["code"]
         expected += 2e-4 * line["delta"] + 0.1 * line["adversarial"]
         assert line["loss"] == pytest.approx(expected, rel=1e-4)
     assert ["r1" in line for line in lines] == [True, False, False, False, False]  # every sixteenth step
