@@ -52,9 +52,13 @@ class NoiseMaps:
             stack.sub_(stack.mean((2, 3), keepdim=True))
             stack.mul_(stack.square().mean((2, 3), keepdim=True).rsqrt())
 
-    def regulariser(self) -> Tensor:
-        """Return [N]: how far each photograph's maps are from white noise, summed over its maps."""
-        return torch.stack([noise_regulariser(stack).sum(1) for stack in self.stacks.values()]).sum(0)
+    def regulariser(self) -> tuple[Tensor, list[Tensor]]:
+        """Return how far each photograph's maps are from white noise, summed over its maps: [N], and its gradients.
+
+        The gradients are by the stacks, in their order.
+        """
+        values, gradients = zip(*map(regulariser_and_gradient, self.stacks.values()), strict=True)
+        return torch.stack([value.sum(1) for value in values]).sum(0), list(gradients)
 
 
 @torch.no_grad()
@@ -101,3 +105,26 @@ def noise_regulariser(maps: Tensor) -> Tensor:
         if maps.shape[-1] <= _SMALLEST:
             return total
         maps = F.avg_pool2d(maps, 2)
+
+
+@torch.no_grad()
+def regulariser_and_gradient(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `noise_regulariser` of maps [N, K, R, R], and its gradient by them, [N, K, R, R].
+
+    A level of the pyramid gives c², c being the mean of m · (m shifted by one); by m that is 2c / R² · (m shifted by
+    one + m shifted back). Written out it takes half the time of what automatic differentiation makes of the same sum,
+    and the projector asks for it in every step.
+    """
+    levels = [maps]
+    while levels[-1].shape[-1] > _SMALLEST:
+        levels.append(F.avg_pool2d(levels[-1], 2))
+    total, gradient = maps.new_zeros(*maps.shape[:2], 1, 1), torch.zeros_like(levels[-1])
+    for level in reversed(levels):
+        if level.shape != gradient.shape:  # each number of the coarser level is the mean of four
+            gradient = F.interpolate(gradient, scale_factor=2, mode="nearest").div_(4)
+        for axis in (3, 2):
+            before = level.roll(1, axis)
+            correlation = (level * before).mean((2, 3), keepdim=True)
+            total += correlation.square()
+            gradient.addcmul_(before.add_(level.roll(-1, axis)), correlation, value=2 / level.shape[-1] ** 2)
+    return total[:, :, 0, 0], gradient

@@ -126,11 +126,15 @@ class _Paths:
             self.wanted = features(targets)
         self._adam = RowAdam(self._moving())
 
-    def descend(self, loss: Tensor, rates: np.ndarray) -> None:
-        """Take one step of Adam down the loss, a sum over photographs."""
+    def descend(self, distance: Tensor, noise_weight: float, rates: np.ndarray) -> Tensor:
+        """Take one step of Adam down distance + weight · regulariser; return the regulariser before it, [n]."""
         moving = self._moving()
-        self._adam.step(moving, torch.autograd.grad(loss, moving), torch.from_numpy(rates).to(self.w))
+        regulariser, whiter = self.maps.regulariser()
+        by_codes, *by_maps = torch.autograd.grad(distance.sum(), moving)
+        gradients = [by_codes, *(g.add_(r, alpha=noise_weight) for g, r in zip(by_maps, whiter, strict=True))]
+        self._adam.step(moving, gradients, torch.from_numpy(rates).to(self.w))
         self.maps.normalise()
+        return regulariser
 
     def keep(self, rows: np.ndarray) -> None:
         """Go on with some photographs only: [n] bool."""
@@ -181,11 +185,10 @@ def projection(
         images = _shrunk(functional_call(generator.synthesis, paths.maps.buffers(), codes, {"noise_mode": "const"}))
         distance = (features(images) - paths.wanted).square().sum(1)
         distance = distance + settings.pixel_weight * l2(images, paths.targets)
-        regulariser = paths.maps.regulariser()
-        paths.descend((distance + settings.noise_weight * regulariser).sum(), clocks.learning_rates())
+        regulariser = paths.descend(distance, settings.noise_weight, clocks.learning_rates())
         distance = distance.detach()
         finished = clocks.advance(distance)
-        yield ProjectionStep(paths.rows, paths.w.detach().clone(), paths.maps, distance, regulariser.detach(), finished)
+        yield ProjectionStep(paths.rows, paths.w.detach().clone(), paths.maps, distance, regulariser, finished)
         if finished.all():
             return
         if finished.any():

@@ -12,7 +12,7 @@ from atlas.errors import InputError
 from pipeline.features import load_perceptual
 from pipeline.inversion import Projector, ProjectorSettings
 from pipeline.inversion.measures import l2, measure
-from pipeline.inversion.noise import NoiseMaps, noise_buffers, noise_regulariser, synthesise
+from pipeline.inversion.noise import NoiseMaps, noise_buffers, noise_regulariser, regulariser_and_gradient, synthesise
 from pipeline.inversion.projection import (
     Randomness,
     WStatistics,
@@ -78,6 +78,15 @@ def test_noise_regulariser_of_one_map_as_recorded(recorded, i):
     assert (
         abs(float(found) - float(tensors[f"out.noise_reg.map{i}"])) <= facts["suggested_atol"][f"out.noise_reg.map{i}"]
     )
+
+
+@pytest.mark.parametrize("r", [4, 8, 16, 64])
+def test_the_gradient_written_out_is_that_of_the_sum(r):
+    maps = torch.from_numpy(np.random.default_rng(r).standard_normal((3, 2, r, r))).requires_grad_()
+    value, gradient = regulariser_and_gradient(maps)
+    plain = noise_regulariser(maps)
+    torch.testing.assert_close(value, plain.detach())
+    torch.testing.assert_close(gradient, torch.autograd.grad(plain.sum(), maps)[0], rtol=1e-9, atol=1e-12)
 
 
 def test_noise_buffers_in_the_official_order(official_generator, recorded):
@@ -310,7 +319,7 @@ def test_maps_keep_their_names_and_come_out_white():
     stacked = NoiseMaps.stack(given)
     assert all(buffer.squeeze(1).equal(given[name]) for name, buffer in stacked.buffers().items())
     alone = sum(noise_regulariser(m[:, None])[:, 0] for m in given.values())
-    torch.testing.assert_close(stacked.regulariser(), alone)
+    torch.testing.assert_close(stacked.regulariser()[0], alone)
     stacked.normalise()
     for stack in stacked.stacks.values():
         assert stack.mean((2, 3)).abs().max() < 1e-5
