@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,13 +47,14 @@ def tables(report: Mapping[str, Any], method: str, steps: int) -> Iterator[Table
         KeyError, TypeError, ValueError: the report is not as it should be.
     """
     walked = str(report.get("directions", {}).get(method, "orthogonal"))
-    makers = {
-        "units": _units,
-        "moves": _moves,
-        "changes": _changes,
-        "validation": lambda found, _: _validation(found, walked),
-    }
-    for section, make in makers.items():
+    makers: tuple[tuple[str, Callable[[Mapping[str, Any], int], Table]], ...] = (
+        ("units", _units),
+        ("moves", _moves),
+        ("changes", _changes),
+        ("changes", _usual),
+        ("validation", lambda found, _: _validation(found, walked)),
+    )
+    for section, make in makers:
         found = report.get(section, {}).get(method)
         if found is not None:
             yield make(found, steps)
@@ -112,6 +113,20 @@ def _changes(found: Mapping[str, Any], steps: int) -> Table:
         "brackets the 95 % interval over streets. This describes the pictures. It does not say why.",
         columns=("In the picture", *(axis.capitalize() for axis in AXES)),
         rows=tuple(rows),
+    )
+
+
+def _usual(found: Mapping[str, Any], steps: int) -> Table:
+    places = [steps * float(at) for at in found["at"]]
+    return Table(
+        caption="How usual the pictures are along the way",
+        note="The share of the network’s own drawings that lie farther from its usual ones than a picture so many "
+        "steps along a slider, on average over streets: 1 is as usual as can be, 0 is nothing that it has drawn by "
+        "itself. Where it comes near 0, a slider shows what the network makes up.",
+        columns=("Slider", *(f"{place:+g}".replace("-", "−") if place else "0" for place in places)),
+        rows=tuple(
+            (axis.capitalize(), *(f"{float(share):.2f}" for share in found["typicality"][axis])) for axis in AXES
+        ),
     )
 
 

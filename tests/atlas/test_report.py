@@ -48,7 +48,14 @@ def report():
         "spread": {"projector": {"angle": [[20.4, 25.0], [21.6, 27.0], [22.0, 28.0]]}},
         "units": {"projector": {axis: curve() for axis in AXES}},
         "moves": {"projector": {"bases": 12, "measured": [[cell] * 3] * 3}},
-        "changes": {"projector": {"bases": 64, "axes": dict.fromkeys(AXES, looks)}},
+        "changes": {
+            "projector": {
+                "bases": 64,
+                "at": [-1, -0.5, 0, 0.5, 1],
+                "axes": dict.fromkeys(AXES, looks),
+                "typicality": {axis: [0.01, 0.4, 0.98, 0.5, 0.0] for axis in AXES},
+            }
+        },
         "validation": {
             "projector": {
                 "attributes": ["hedge", "door_hue", "brick_tone"],
@@ -93,8 +100,12 @@ def test_the_tables(read):
         "What a step says",
         "Which scores a whole walk moves, measured",
         "What changes in the pictures from −5 to +5",
+        "How usual the pictures are along the way",
         "What was planted, and what the walks move",
     ]
+    usual = found["How usual the pictures are along the way"]
+    assert usual.columns == ("Slider", "−5", "−2.5", "0", "+2.5", "+5")
+    assert usual.rows[0] == ("Health", "0.01", "0.40", "0.98", "0.50", "0.00")
     units = found["What a step says"]
     assert units.columns == ("Measure", "−5", "−2", "0", "+2", "+5")
     assert units.rows[0] == (
