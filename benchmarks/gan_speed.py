@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -367,10 +366,16 @@ def peak_memory(who: str, device: str) -> int:
         return torch.cuda.max_memory_allocated(device) >> 20
     operators(torch.device(device))
     step = training_step(who, device)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = high_water()
     for number in range(3):
         step(number)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+    return (high_water() - before) >> 10
+
+
+def high_water() -> int:
+    """Return the most memory that this process has had so far, in KiB; what rusage says is its parent's at first."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 
 def memory_of(who: str, given: argparse.Namespace) -> int:

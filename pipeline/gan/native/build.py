@@ -113,8 +113,16 @@ def cuda_recipe() -> Recipe:
 
 
 def cache_folder() -> Path:
-    """Return the folder of compiled operators: under $XDG_CACHE_HOME, else under ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inequality-atlas" / "native"
+    """Return the folder of compiled operators: under $XDG_CACHE_HOME, else under ~/.cache.
+
+    Raises:
+        BuildError: there is no home.
+    """
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise BuildError("there is no home folder to keep them in: set XDG_CACHE_HOME") from error
+    return caches / "inequality-atlas" / "native"
 
 
 def build(recipe: Recipe, say: Callable[[str], None], again: bool = False) -> Path:

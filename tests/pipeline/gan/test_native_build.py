@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from pipeline.gan.native.build import BuildError, build, cpu_recipe
+from pipeline.gan.native import build as native_build
+from pipeline.gan.native.build import BuildError, cpu_recipe
 
 LOAD = "import torch; from pipeline.gan.native import operators; print(operators(torch.device('cpu')) is not None)"
 # Computes something that a native operator would do, and says whether the plain version did it right.
@@ -171,5 +172,28 @@ def test_a_missing_compiler_is_told(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(BuildError, match=r"no C\+\+ compiler"):
         cpu_recipe()
-    assert build is not None
-    assert shutil.which("no-such-compiler") is None
+
+
+def test_a_missing_home_is_told(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    with pytest.raises(BuildError, match="no home folder"):
+        native_build.cache_folder()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on this machine")
+def test_the_cuda_sources_compile(tmp_path):
+    """Also without a GPU, and against a PyTorch that was built without CUDA (whose configuration header is absent)."""
+    torch_folder = native_build._torch_folder()
+    includes = [f"-I{torch_folder / 'include'}", f"-I{torch_folder / 'include/torch/csrc/api/include'}"]
+    options = [*native_build.CUDA_FLAGS, "-gencode=arch=compute_80,code=sm_80", "-DC10_CUDA_NO_CMAKE_CONFIGURE_FILE"]
+    for source in native_build.CUDA_SOURCES:
+        command = ["nvcc", *options, *includes, "-c", str(native_build.SOURCES / source), "-o", str(tmp_path / "out.o")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "out.o").stat().st_size > 10_000
