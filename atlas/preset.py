@@ -104,9 +104,9 @@ class EncoderSettings:
     ``backbone`` is "full", as published and for a GPU, or "narrow", for small generators and processors. ``variant`` is
     what ReStyle refines with. ``generated`` is the share of every batch that the generator renders itself, whose codes
     are known and learnt directly: none as published. It keeps codes nearer to the generator's own; of photographs, an
-    equally long training then gives back less. ``lpips`` is a folder with the user's LPIPS files (AlexNet), ``moco`` the
-    user's MoCo v2 checkpoint; without, EfficientNet-Lite0 stands for both. ``half`` writes the encoder's weights as
-    float16.
+    equally long training then gives back less. ``lpips`` is a folder with the user's LPIPS files (AlexNet), ``moco``
+    the user's MoCo v2 checkpoint; without, EfficientNet-Lite0 stands for both. ``half`` writes the encoder's weights
+    as float16.
     """
 
     backbone: str = _choice("narrow", "narrow", "full")

@@ -79,13 +79,13 @@ class _Recipe:
 
 
 # "full" is as published, for 200,000 steps on a GPU. "narrow" is for a few thousand on a processor: the published
-# schedule two hundred times faster, rates ten times higher, Adam, since Ranger's first hundred steps move little, and
+# schedule four hundred times faster, rates ten times higher, Adam, since Ranger's first hundred steps move little, and
 # averaged weights, which do for a short run what a falling rate would and, unlike it, do not hang on how long the run
 # shall be. Pixels weigh more, as they do in the projector where EfficientNet stands for LPIPS; and there is no
 # similarity: small pictures have no deep features worth comparing, and these would take as long as all of the rest.
 _RECIPES = {
     "full": _Recipe(8, "ranger", 1e-4, 20_000, 2_000, 2e-5, 0, 2_000, "efficientnet-lite0", 1.0),
-    "narrow": _Recipe(8, "adam", 1e-3, 100, 10, 2e-4, 100, 100, "off", 10.0),
+    "narrow": _Recipe(8, "adam", 1e-3, 50, 5, 2e-4, 100, 100, "off", 10.0),
 }
 
 

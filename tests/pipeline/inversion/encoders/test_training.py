@@ -330,3 +330,17 @@ def test_a_generator_as_auto_makes_it_at_256_px(backbone, method, tmp_path):
     assert codes.shape == (1, 14, 512)
     assert codes.isfinite().all()
     assert set(load_file(out)) >= {"latent_avg", "encoder.styles.13.linear.weight"}
+
+
+def test_a_stage_hangs_on_the_users_networks_and_not_on_where_they_lie(
+    tiny_generator_path, tiny_dataset_path, tmp_path
+):
+    settings = override(SETTINGS, lpips=str(tmp_path / "mine"), similarity="moco", moco=str(tmp_path / "moco.pth"))
+    out = tmp_path / "e4e.safetensors"
+    stage, _ = encoder_stage(
+        "e4e", tiny_generator_path, tiny_dataset_path, settings, 1, "cpu", out, tmp_path / "e4e.stage.json"
+    )
+    assert {"generator", "dataset", "lpips", "moco"} == set(stage.inputs)
+    assert str(tmp_path) not in json.dumps(dict(stage.settings))
+    with pytest.raises(InputError, match="the lpips that stage encoder reads is not there"):
+        run_stage(stage, lambda resume: None, log=quiet)
