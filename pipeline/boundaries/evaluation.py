@@ -9,6 +9,7 @@ once in both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,15 +144,25 @@ def choose_c(case: Case, split: Split, seed: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def final_c(case: Case, split: Split, settings: BoundarySettings) -> float:
-    """Return the C of the boundary fitted to all photographs: as set, or chosen over the split's folds."""
+def shared_c(cases: Sequence[tuple[Case, Split]], settings: BoundarySettings) -> list[float]:
+    """Return the C of each axis's boundary fitted to all photographs: as set, or chosen over the splits' folds.
+
+    Chosen is one place on the grid for all axes, by their mean AUC: directions come of taking normals out of each
+    other, for which they must be equally smooth.
+    """
     if settings.c:
-        return settings.c
+        return [settings.c] * len(cases)
+    areas = np.mean([_grid_auc(case, split) for case, split in cases], axis=0)
+    place = _smoothest(areas, np.concatenate([case.labels for case, _ in cases]))
+    return [float(c_grid(case)[place]) for case, _ in cases]
+
+
+def _grid_auc(case: Case, split: Split) -> np.ndarray:
+    """Return the out-of-fold AUC at each place of the grid."""
     grid = c_grid(case)
     seen = np.repeat(split.train, len(grid), 1)
     found = _fit(case, seen, np.tile(grid, split.folds), _ROUGH).scores.reshape(len(case.labels), split.folds, -1)
-    areas = auc(case.labels, found[np.arange(len(found)), split.fold_of], split.fold_of)
-    return float(grid[_smoothest(areas, case.labels)])
+    return auc(case.labels, found[np.arange(len(found)), split.fold_of], split.fold_of)
 
 
 def _smoothest(areas: np.ndarray, labels: np.ndarray) -> int:

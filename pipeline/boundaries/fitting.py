@@ -17,7 +17,7 @@ from pipeline.boundaries.directions import (
     partial_directions,
     surviving,
 )
-from pipeline.boundaries.evaluation import Case, Split, block_split, final_c
+from pipeline.boundaries.evaluation import Case, Split, block_split, shared_c
 from pipeline.boundaries.metrics import draw_blocks, interval
 from pipeline.boundaries.sample import Labelled, Sample, balanced_sample
 from pipeline.boundaries.solver import Gram, balanced_weights, fit_machines
@@ -79,13 +79,21 @@ def case_of(labelled: Labelled, axis: int, settings: BoundarySettings, seed: int
     )
 
 
-def fit_axis(labelled: Labelled, axis: int, settings: BoundarySettings, seed: int) -> AxisFit:
-    """Fit the boundary of one axis, and one for each fold of the honest split."""
-    sample, case = case_of(labelled, axis, settings, seed)
-    split = block_split(case, settings.folds, axis_seed(seed, axis))
-    c = final_c(case, split, settings)
-    machine = LinearBoundary(c=c).fit(labelled.codes[sample.rows], sample.labels)
-    return AxisFit(sample, case, split, machine, _seen_by_others(labelled, sample, case, split, c))
+def _fit_axes(labelled: Labelled, settings: BoundarySettings, seed: int) -> tuple[AxisFit, ...]:
+    """Fit the boundary of each axis, and one for each fold of the honest split."""
+    samples, cases, splits = [], [], []
+    for axis in range(len(AXES)):
+        sample, case = case_of(labelled, axis, settings, seed)
+        samples.append(sample)
+        cases.append(case)
+        splits.append(block_split(case, settings.folds, axis_seed(seed, axis)))
+    fits = []
+    for sample, case, split, c in zip(
+        samples, cases, splits, shared_c(list(zip(cases, splits, strict=True)), settings), strict=True
+    ):
+        machine = LinearBoundary(c=c).fit(labelled.codes[sample.rows], sample.labels)
+        fits.append(AxisFit(sample, case, split, machine, _seen_by_others(labelled, sample, case, split, c)))
+    return tuple(fits)
 
 
 def fit_boundaries(
@@ -103,7 +111,7 @@ def fit_boundaries(
     Raises:
         InputError: see `balanced_sample`, `block_split` and `conditional_directions`.
     """
-    axes = tuple(fit_axis(labelled, axis, settings, seed) for axis in range(len(AXES)))
+    axes = _fit_axes(labelled, settings, seed)
     normals = np.stack([a.machine.normal_ for a in axes])
     scores = labelled.distances(normals, np.array([a.machine.intercept_ for a in axes]))
     low, high = np.percentile(scores, _SPAN, axis=0)

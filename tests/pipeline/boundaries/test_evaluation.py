@@ -13,11 +13,11 @@ from pipeline.boundaries.evaluation import (
     c_grid,
     choose_c,
     evaluate,
-    final_c,
     out_of_fold,
     p_value,
     permuted_auc,
     random_split,
+    shared_c,
 )
 from pipeline.boundaries.solver import Gram
 from pipeline.boundaries.svm import LinearBoundary
@@ -105,8 +105,15 @@ def test_c_is_chosen_within_the_training_part():
 
 def test_c_as_set_is_kept():
     some, given_ = case(), BoundarySettings(c=0.5, permutations=0, bootstraps=100)
-    assert final_c(some, block_split(some, 5, 1), given_) == 0.5
+    assert shared_c([(some, block_split(some, 5, 1))] * 3, given_) == [0.5] * 3
     assert [row["c"] for row in evaluate(some, given_, 1)["rows"]] == [[0.5] * 5] * 2
+
+
+def test_all_axes_get_the_same_place_on_the_grid():
+    cases = [case(seed, strength=s) for seed, s in enumerate((0.5, 1.0, 2.0))]
+    found = shared_c([(c, block_split(c, 5, 1)) for c in cases], BoundarySettings())
+    places = {int(np.flatnonzero(np.isclose(c_grid(c), chosen))[0]) for c, chosen in zip(cases, found, strict=True)}
+    assert len(places) == 1
 
 
 def test_permuted_classes_stay_together_by_area_and_chance_is_even():
