@@ -113,8 +113,8 @@ def leakage_line(leakage: Sequence[Mapping[str, Any]], methods: Sequence[str]) -
     widest = max(own, key=lambda row: row["f1"])
     low, high = widest["f1_interval"]
     return (
-        f"The random split raises F1 by {mean:+.3f} on average over {len(own)} cells; the most for {widest['axis']}, "
-        f"{widest['method']}: {widest['f1']:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
+        f"Against blocks, the random split changes F1 by {mean:+.3f} on average over {len(own)} cells; the most for "
+        f"{widest['axis']}, {widest['method']}: {widest['f1']:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
     )
 
 

@@ -130,7 +130,7 @@ def test_the_files(done):
             assert row["f1"] == pytest.approx(f1, abs=1e-5)
         else:  # the pictures are all alike
             assert row["auc"] == 0.5
-    assert "raises F1 by" in report["leakage_line"]
+    assert "changes F1 by" in report["leakage_line"]
     found = read_boundaries(out / "boundaries.safetensors", "projector")
     np.testing.assert_allclose(report["cosines"]["projector"], found.normals @ found.normals.T, atol=1e-6)
     np.testing.assert_allclose(report["retained"]["projector"], found.retained, atol=1e-6)
