@@ -74,13 +74,13 @@ def make_archive(path):
 
 def test_the_wheel_carries_templates_and_presets_and_no_tests(wheel, repository):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("templates", "presets"):
+    for folder in ("templates", "presets", "samples"):
         for path in (repository / folder).rglob("*"):
             if path.is_file():
                 assert f"atlas/{path.relative_to(repository).as_posix()}" in names
     sources = {f"pipeline/gan/native/{name}" for name in (*CPU_SOURCES, *CUDA_SOURCES, *HEADERS)}
     assert sources <= names
-    assert not [n for n in names if n.startswith(("tests/", "site/", "templates/", "presets/"))]
+    assert not [n for n in names if n.startswith(("tests/", "site/", "templates/", "presets/", "samples/"))]
 
 
 def test_an_installed_wheel_packs_builds_and_verifies_anywhere(installed, tmp_path):

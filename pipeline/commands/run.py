@@ -58,8 +58,9 @@ def run(
 def demo(out: Path | None, site_folder: Path, device: str) -> None:
     """Build the embedded default atlas, end to end, into ./site.
 
-    Streets are drawn, a small StyleGAN2 is trained on them, photographs are inverted, boundaries fitted, the grid is
-    rendered, packed and made a site: some minutes on two cores, nothing needed but this installation.
+    Streets are drawn and inverted by networks that come with the software, boundaries fitted and validated, the grid
+    is rendered, packed and made a site: some minutes on two cores, nothing needed but this installation. To train the
+    networks anew, in hours: atlas run calibration --from train.
 
     \b
     Example:
