@@ -56,6 +56,7 @@ def test_the_command_says_where_and_ends_on_ctrl_c(site):
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell has children ignore it
     ) as process:
         url = process.stdout.readline().strip()
         assert urllib.request.urlopen(url).read() == b"<p>here</p>"

@@ -342,5 +342,5 @@ def test_a_stage_hangs_on_the_users_networks_and_not_on_where_they_lie(
     )
     assert {"generator", "dataset", "lpips", "moco"} == set(stage.inputs)
     assert str(tmp_path) not in json.dumps(dict(stage.settings))
-    with pytest.raises(InputError, match="the lpips that stage encoder reads is not there"):
+    with pytest.raises(InputError, match="the lpips that stage encoder e4e reads is not there"):
         run_stage(stage, lambda resume: None, log=quiet)
