@@ -9,7 +9,7 @@ either of its arguments is again one of the three: `_by_output` (the convolution
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Pair = tuple[int, int]  # [y, x]
+Partials = Mapping[str, Callable[[Tensor, Tensor, Any], Tensor]]
 
 
 class Geometry(NamedTuple):
@@ -31,7 +32,7 @@ class Geometry(NamedTuple):
 
 def conv2d(x: Tensor, w: Tensor, stride: Pair = (1, 1), padding: Pair = (0, 0), groups: int = 1) -> Tensor:
     """Correlate [N, in, H, W] with [out, in / groups, h, w]: [N, out, (H + 2·padding − h) // stride + 1, …]."""
-    y: Tensor = _Trilinear.apply("output", x, w, Geometry(stride, padding, groups, x.shape, w.shape))
+    y: Tensor = Trilinear.apply(_PARTIAL, "output", x, w, Geometry(stride, padding, groups, x.shape, w.shape))
     return y
 
 
@@ -41,32 +42,38 @@ def conv_transpose2d(x: Tensor, w: Tensor, stride: Pair = (1, 1), padding: Pair 
         (n - 1) * s - 2 * p + k for n, s, p, k in zip(x.shape[2:], stride, padding, w.shape[2:], strict=True)
     )
     shape = (x.shape[0], w.shape[1] * groups, height, width)
-    y: Tensor = _Trilinear.apply("input", w, x, Geometry(stride, padding, groups, shape, w.shape))
+    y: Tensor = Trilinear.apply(_PARTIAL, "input", w, x, Geometry(stride, padding, groups, shape, w.shape))
     return y
 
 
-class _Trilinear(torch.autograd.Function):
-    """The derivative of ⟨x ∗ w, y⟩ by one of x, w, y: a function of the other two, given in that order."""
+class Trilinear(torch.autograd.Function):
+    """The derivative of ⟨x ∗ w, y⟩ by one of x, w, y: a function of the other two, given in that order.
+
+    ``partials`` holds the three by the names "input", "weight", "output" (in this order), each a function of the two
+    others and of ``geometry``, whatever else they need to know; ``by`` says which of them is computed.
+    """
 
     @staticmethod
-    def forward(ctx: Any, by: str, a: Tensor, b: Tensor, geometry: Geometry) -> Tensor:
+    def forward(ctx: Any, partials: Partials, by: str, a: Tensor, b: Tensor, geometry: Any) -> Tensor:
+        """Compute the one that ``by`` names."""
         ctx.save_for_backward(a, b)
-        ctx.by, ctx.geometry = by, geometry
-        return _PARTIAL[by](a, b, geometry)
+        ctx.partials, ctx.by, ctx.geometry = partials, by, geometry
+        return partials[by](a, b, geometry)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor | None, Tensor | None, None]:
+        """Compute the two others, again by this function."""
         a, b = ctx.saved_tensors
-        first, second = (name for name in _PARTIAL if name != ctx.by)
+        first, second = (name for name in ctx.partials if name != ctx.by)
         full = {ctx.by: grads[0], first: a, second: b}
 
         def partial(by: str) -> Tensor:
-            others = [full[name] for name in _PARTIAL if name != by]
-            gradient: Tensor = _Trilinear.apply(by, *others, ctx.geometry)
+            others = [full[name] for name in ctx.partials if name != by]
+            gradient: Tensor = Trilinear.apply(ctx.partials, by, *others, ctx.geometry)
             return gradient
 
-        need_a, need_b = ctx.needs_input_grad[1:3]
-        return None, partial(first) if need_a else None, partial(second) if need_b else None, None
+        need_a, need_b = ctx.needs_input_grad[2:4]
+        return None, None, partial(first) if need_a else None, partial(second) if need_b else None, None
 
 
 def _by_output(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:

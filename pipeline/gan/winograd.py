@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.gan import activation
+from pipeline.gan.convolution import Trilinear
 from pipeline.gan.native import operators
 
 PANEL = {torch.float32: 16}  # channels come in multiples of it
@@ -65,7 +66,7 @@ def conv(x: Tensor, w: Tensor, f: Tensor | None = None, up: int = 1, down: int =
     Returns:
         [N, out, H·up / down, W·up / down] in channels-last memory.
     """
-    y: Tensor = _Winograd.apply("output", x, kernels(w, f, up, down), MODES[up, down])
+    y: Tensor = Trilinear.apply(_PARTIAL, "output", x, kernels(w, f, up, down), MODES[up, down])
     return y
 
 
@@ -153,33 +154,6 @@ def _merging_index(up: bool, device: torch.device) -> tuple[Tensor, Tensor]:
     return index.reshape(36, 9).to(device), inside.reshape(36, 9).to(device)
 
 
-class _Winograd(torch.autograd.Function):
-    """The derivative of ⟨conv(x, w), y⟩ by "input", "weight" or "output": a function of the other two, in that order.
-
-    ``phases`` are those of input and output (`MODES`); w is [phases, 3, 3, in, out].
-    """
-
-    @staticmethod
-    def forward(ctx: Any, by: str, a: Tensor, b: Tensor, phases: tuple[int, int]) -> Tensor:
-        ctx.save_for_backward(a, b)
-        ctx.by, ctx.phases = by, phases
-        return _PARTIAL[by](a, b, phases)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
-        a, b = ctx.saved_tensors
-        first, second = (name for name in _PARTIAL if name != ctx.by)
-        full = {ctx.by: grads[0], first: a, second: b}
-
-        def partial(by: str) -> Tensor:
-            others = [full[name] for name in _PARTIAL if name != by]
-            gradient: Tensor = _Winograd.apply(by, *others, ctx.phases)
-            return gradient
-
-        need_a, need_b = ctx.needs_input_grad[1:3]
-        return None, partial(first) if need_a else None, partial(second) if need_b else None, None
-
-
 class _Activated(torch.autograd.Function):
     """`conv_lrelu`, with the kernels of each phase."""
 
@@ -198,8 +172,8 @@ class _Activated(torch.autograd.Function):
         x, w, y = ctx.saved_tensors
         need_x, need_w, need_bias = ctx.needs_input_grad[:3]
         g, sums = activation.gate(grads[0], y, ctx.slope, ctx.limit, need_bias)
-        dx = _Winograd.apply("input", w, g, ctx.phases) if need_x else None
-        dw = _Winograd.apply("weight", x, g, ctx.phases) if need_w else None
+        dx = Trilinear.apply(_PARTIAL, "input", w, g, ctx.phases) if need_x else None
+        dw = Trilinear.apply(_PARTIAL, "weight", x, g, ctx.phases) if need_w else None
         return dx, dw, sums, None, None, None
 
 
