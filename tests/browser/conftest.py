@@ -5,6 +5,7 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -124,8 +125,8 @@ class Visit:
 
     def shows(self, street=0, health=0, income=0, education=0, sharp=True):
         """Wait until the canvas claims to show a node; check that it does, pixel by pixel where the page may look."""
-        steps = f"health={health}&income={income}&education={education}"
-        place = f"[data-view$='{steps}'][data-sharp={str(sharp).lower()}]"
+        view = f"#street={quote(NAMES[street])}&health={health}&income={income}&education={education}"
+        place = f'[data-view="{view}"][data-sharp={str(sharp).lower()}]'
         self.page.locator(f"#canvas{place}").wait_for(timeout=15000)
         assert self.page.locator("#street-number").inner_text() == str(street + 1)
         pixels = self.pixels()
