@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # One thread each: two test processes share two cores.
 PYTEST := OMP_NUM_THREADS=1 ATLAS_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo install test test-all check browser clean
+.PHONY: demo install test test-all check api browser clean
 
 demo: $(VENV)/.pipeline
 	$(BIN)/atlas demo
@@ -45,6 +45,10 @@ $(VENV)/.pipeline: $(VENV)/.torch pyproject.toml
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(PIP) -e ".[pipeline,dev]"
 	@touch $@ $(VENV)/.pipeline
+
+api: $(VENV)/.pipeline
+	$(PIP) -e ".[pipeline,docs]"
+	$(BIN)/python docs/build_api.py
 
 browser:
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do command -v $$name >/dev/null 2>&1 && exit 0; done; \

@@ -111,7 +111,7 @@ def write_boundaries(path: Path, boundaries: Sequence[Boundaries]) -> None:
     write_bytes(path, save(tensors, metadata={_KEY: json.dumps(facts, sort_keys=True)}))
 
 
-def read_boundaries(path: Path, method: str) -> Boundaries:
+def read_boundaries(path: str | Path, method: str) -> Boundaries:
     """Read one method's boundaries.
 
     Raises:

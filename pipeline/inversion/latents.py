@@ -59,7 +59,7 @@ class Latents:
         return chosen.astype(np.float64)
 
 
-def write_latents(path: Path, latents: Latents, metadata: Mapping[str, Any] | None = None) -> None:
+def write_latents(path: str | Path, latents: Latents, metadata: Mapping[str, Any] | None = None) -> None:
     """Write latent codes, whole or not at all; the same codes always give the same bytes.
 
     Args:
@@ -76,10 +76,10 @@ def write_latents(path: Path, latents: Latents, metadata: Mapping[str, Any] | No
     tensors |= {_MEASURE + k: np.ascontiguousarray(v, np.float32) for k, v in latents.measures.items()}
     tensors |= {_NOISE + k: np.ascontiguousarray(v, np.float16) for k, v in latents.noise.items()}
     facts = {"format": FORMAT, **(latents.metadata if metadata is None else metadata)}
-    write_bytes(path, save(tensors, metadata={_KEY: json.dumps(facts, sort_keys=True, allow_nan=False)}))
+    write_bytes(Path(path), save(tensors, metadata={_KEY: json.dumps(facts, sort_keys=True, allow_nan=False)}))
 
 
-def read_latents(path: Path) -> Latents:
+def read_latents(path: str | Path) -> Latents:
     """Read latent codes.
 
     Raises:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from atlas.lazy import lazy
 
 __all__ = ["Interval", "frechet_distance", "kernel_distance", "precision_recall"]
+
+_HOMES = dict.fromkeys(__all__, "pipeline.metrics.statistics")
 
 if TYPE_CHECKING:
     from pipeline.metrics.statistics import Interval, frechet_distance, kernel_distance, precision_recall
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'pipeline.metrics' has no attribute {name!r}")
-    from pipeline.metrics import statistics
-
-    return getattr(statistics, name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -159,13 +159,14 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     archive.writestr(info, data)
 
 
-def open_dataset(path: Path) -> Dataset:
+def open_dataset(path: str | Path) -> Dataset:
     """Open a dataset and check all of it but the pixels.
 
     Raises:
         InputError: no such file; not a zip; an unsafe member; a table missing or malformed; a label that is not three
             numbers in [0, 1]; a photograph that is listed and absent, or not a square 8-bit RGB PNG of the size said.
     """
+    path = Path(path)
     with open_zip(path) as archive:
         members = checked_members(archive, path)
         for name in (META, LABELS, TABLE):

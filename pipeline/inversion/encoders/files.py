@@ -87,7 +87,9 @@ def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | N
     return encoder.eval().requires_grad_(False).to(device)
 
 
-def save_encoder(encoder: Encoder, path: Path, facts: Mapping[str, Any] | None = None, *, half: bool = False) -> None:
+def save_encoder(
+    encoder: Encoder, path: str | Path, facts: Mapping[str, Any] | None = None, *, half: bool = False
+) -> None:
     """Write an encoder, whole or not at all; the same encoder always gives the same bytes.
 
     Args:
@@ -102,7 +104,7 @@ def save_encoder(encoder: Encoder, path: Path, facts: Mapping[str, Any] | None =
         tensors = {n: t.half() if t.ndim > 1 and t.is_floating_point() else t for n, t in tensors.items()}
     tensors["latent_avg"] = encoder.latent_avg.detach().cpu().contiguous()
     table = {"format": FORMAT, "architecture": encoder.architecture.to_dict(), **(facts or {})}
-    with atomic_path(path) as temporary:
+    with atomic_path(Path(path)) as temporary:
         save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(table, sort_keys=True, allow_nan=False)})
 
 
