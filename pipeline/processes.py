@@ -43,7 +43,7 @@ class Share:
 
     def of(self, rows: Tensor) -> Tensor:
         """Return this process's rows of [N, …], [N / count, …]; N is a multiple of ``groups``."""
-        if self.count == 1:
+        if self.count == 1 or not len(rows):
             return rows
         width = self.groups // self.count
         columns = rows.unflatten(0, (-1, self.groups))[:, self.rank * width : (self.rank + 1) * width]

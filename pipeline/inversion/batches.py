@@ -159,7 +159,7 @@ def to_batch(dataset: Dataset, indices: Sequence[int] | np.ndarray, device: torc
     return Batch(to_images(dataset, indices, device), files, tuple(dataset.photos[i].source_id for i in indices))
 
 
-def to_images(dataset: Dataset, indices: Sequence[int] | np.ndarray, device: torch.device) -> torch.Tensor:
+def to_images(dataset: Dataset, indices: Sequence[int] | np.ndarray, device: torch.device | str) -> torch.Tensor:
     """Return photographs as [N, 3, H, W] float32 in [-1, 1]."""
     pixels = torch.from_numpy(dataset.images(indices)).to(device)
     return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -56,23 +56,22 @@ class EncoderState:
         stats_bytes: length of ``stats.jsonl`` so far.
     """
 
-    def __init__(
-        self, config: EncoderConfig, seed: int, sources: Mapping[str, str], generator: Generator, device: str
-    ) -> None:
+    def __init__(self, config: EncoderConfig, seed: int, sources: Mapping[str, str], generator: Generator) -> None:
+        """Begin a run for a generator, where that is and in its type (float64 for checks)."""
         self.config, self.seed, self.sources = config, seed, dict(sources)
         arch = config.architecture
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.encoder = Encoder(arch, generator.mapping.w_avg.cpu(), generator)
             self.D = LatentDiscriminator(arch.w_dim)
-        self.encoder.to(device).train()
-        self.D.to(device)
+        self.encoder.to(generator.mapping.w_avg).train()
+        self.D.to(generator.mapping.w_avg)
         self.kept = copied(self.encoder) if config.average else self.encoder
         betas = (config.beta1, config.beta2)
         self.optimizer = Optimizer(self.encoder.network, config.optimizer, config.lr, betas, config.epsilon)
         self.optimizer_discriminator = Optimizer(self.D, "adam", config.lr_discriminator, (0.9, 0.999))
-        self.pools = [LatentPool(config.pool, arch.w_dim, device) for _ in ("real", "fake")]
-        self.sums = torch.zeros(2, len(STATISTICS), dtype=torch.float64, device=device)
+        self.pools = [LatentPool(config.pool, arch.w_dim, generator.mapping.w_avg) for _ in ("real", "fake")]
+        self.sums = torch.zeros(2, len(STATISTICS), dtype=torch.float64, device=generator.mapping.w_avg.device)
         self.step = self.stats_bytes = 0
 
     @torch.no_grad()
@@ -95,11 +94,9 @@ class EncoderState:
         self.sums[0, column] += value.detach().double()
         self.sums[1, column] += 1
 
-    def take_means(self) -> dict[str, float]:
-        """Return the statistics' means since the last time, of those that there are, and begin anew."""
-        means = {n: (s / c).item() for n, s, c in zip(STATISTICS, self.sums[0], self.sums[1], strict=True) if c}
-        self.sums.zero_()
-        return means
+    def means(self) -> dict[str, float]:
+        """Return the statistics' means since the last time, of those that there are."""
+        return {n: (s / c).item() for n, s, c in zip(STATISTICS, self.sums[0], self.sums[1], strict=True) if c}
 
     def check_finite(self) -> None:
         """Refuse to keep a state that is no longer made of numbers.
@@ -144,9 +141,13 @@ class EncoderState:
             )
         own = dict(self._tensors())
         wrong = set(own) ^ set(tensors)
-        wrong |= {name for name, t in own.items() if name in tensors and tensors[name].shape != t.shape}
+        wrong |= {
+            n for n, t in own.items() if n in tensors and (tensors[n].shape, tensors[n].dtype) != (t.shape, t.dtype)
+        }
         if wrong:
-            raise InputError(f"{path} is damaged: tensors {', '.join(sorted(wrong))} are missing, unknown or misshapen")
+            raise InputError(
+                f"{path} is damaged: tensors {', '.join(sorted(wrong))} are missing, unknown or of another kind"
+            )
         with torch.no_grad():
             for name, t in own.items():
                 t.copy_(tensors[name])
@@ -182,7 +183,7 @@ def copied(encoder: Encoder) -> Encoder:
     """Return a copy for use, which shares the generator."""
     twin = Encoder(encoder.architecture, encoder.latent_avg, encoder.generator)
     twin.network = copy.deepcopy(encoder.network)
-    return twin.to(encoder.latent_avg.device).eval().requires_grad_(False)
+    return twin.to(encoder.latent_avg).eval().requires_grad_(False)
 
 
 def _facts(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
