@@ -8,8 +8,7 @@ import click
 
 from atlas.commands.settings import device_option, seed_option, settings_options
 from atlas.commands.terminal import progress_bar, say
-from atlas.preset import EncoderSettings
-from pipeline.inversion.encoders.architecture import METHODS
+from atlas.preset import ENCODERS, EncoderSettings
 from pipeline.inversion.encoders.stages import encoder_stage
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -26,7 +25,7 @@ def encoder() -> None:
 
 
 @encoder.command()
-@click.option("--method", required=True, type=click.Choice(METHODS), help="Which encoder.")
+@click.option("--method", required=True, type=click.Choice(ENCODERS), help="Which encoder.")
 @click.option("--generator", required=True, type=_file, help="generator.safetensors of `atlas train`.")
 @click.option("--data", required=True, type=_file, help="A dataset.zip.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The encoder, METHOD.safetensors.")

@@ -7,7 +7,6 @@ photographs and their reconstructions. The encoder and the sheets are derived fr
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from pathlib import Path
 from torch import Tensor
 
 from atlas.faults import fault_point
-from atlas.files import PARTIAL_SUFFIX, remove_partials, require_space
+from atlas.files import remove_partials, remove_partials_of, require_space
 from atlas.stage import Log
+from pipeline.gan.statlines import add_line, cut_lines
 from pipeline.inversion.encoders.files import save_encoder
 from pipeline.inversion.encoders.sheets import write_sheet
 from pipeline.inversion.encoders.state import EncoderState
@@ -66,8 +66,7 @@ class EncoderFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         remove_partials(self.path)
-        for leftover in self.out.parent.glob(f".{self.out.name}.*{PARTIAL_SUFFIX}"):
-            leftover.unlink(missing_ok=True)
+        remove_partials_of(self.out)
         state, stats = self.path / STATE, self.path / STATS
         if not resume:
             shutil.rmtree(self.path / SHEETS, ignore_errors=True)
@@ -79,18 +78,12 @@ class EncoderFolder:
             run.load(state)
             self.log(f"encoder: going on from step {run.step}")
             self._publish(run)
-        stats.touch()
-        if stats.stat().st_size < run.stats_bytes:
-            self.log(f"encoder: {stats} is shorter than it was at the checkpoint; what is missing is lost")
-        with stats.open("ab") as stream:
-            stream.truncate(run.stats_bytes)
+        cut_lines(stats, run.stats_bytes, lambda line: self.log(f"encoder: {line}"))
 
     def tell(self, run: EncoderState, speed: float, seconds_left: float) -> None:
         """Write and log what happened since the last tick; ``speed`` is in images a second."""
         line = {"step": run.step, "stage": run.config.stage(run.step - 1), **run.means()}
-        with (self.path / STATS).open("ab") as stream:
-            stream.write((json.dumps(line, allow_nan=False) + "\n").encode())
-            run.stats_bytes = stream.tell()
+        run.stats_bytes = add_line(self.path / STATS, line)
         told = ", ".join(f"{name} {line[name]:.3f}" for name in ("l2", "perceptual", "code") if name in line)
         self.log(f"encoder: step {run.step}, {speed:.0f} img/s, {told}, {seconds_left / 60:.1f} min left")
 
