@@ -71,6 +71,14 @@ def remove_partials(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def remove_partials_of(path: Path) -> None:
+    """Remove what killed writers of one file left beside it, and nothing else in its folder: that may be anyone's."""
+    if path.parent.is_dir():
+        for leftover in path.parent.iterdir():
+            if leftover.name.startswith(f".{path.name}.") and leftover.name.endswith(PARTIAL_SUFFIX):
+                leftover.unlink(missing_ok=True)
+
+
 def sha256_bytes(data: bytes) -> str:
     """Return the SHA-256 of ``data`` as lower-case hex."""
     return hashlib.sha256(data).hexdigest()

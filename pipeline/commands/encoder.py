@@ -8,9 +8,7 @@ import click
 
 from atlas.commands.settings import device_option, seed_option, settings_options
 from atlas.commands.terminal import progress_bar, say
-from atlas.preset import EncoderSettings
-from atlas.stage import run_stage
-from pipeline.inversion.encoders.architecture import METHODS
+from atlas.preset import ENCODERS, EncoderSettings
 from pipeline.inversion.encoders.stages import encoder_stage
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -27,7 +25,7 @@ def encoder() -> None:
 
 
 @encoder.command()
-@click.option("--method", required=True, type=click.Choice(METHODS), help="Which encoder.")
+@click.option("--method", required=True, type=click.Choice(ENCODERS), help="Which encoder.")
 @click.option("--generator", required=True, type=_file, help="generator.safetensors of `atlas train`.")
 @click.option("--data", required=True, type=_file, help="A dataset.zip.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The encoder, METHOD.safetensors.")
@@ -68,12 +66,20 @@ def train(
     options, a run that was stopped in whatever way goes on from its last checkpoint, and a finished one is left alone;
     with more --steps it trains on. Other options start it over.
 
+    torchrun trains in several processes, on a GPU each or on one machine's CPUs; they end in the weights of one.
+
     \b
     Example:
         atlas encoder train --method e4e --generator train/generator.safetensors --data dataset.zip \\
             --out encoders/e4e.safetensors --steps 1500
+        torchrun --nproc-per-node 4 -m atlas encoder train --method e4e --device cuda --backbone full --batch 32 \\
+            --generator train/generator.safetensors --data dataset.zip --out encoders/e4e.safetensors
     """
+    from pipeline.processes import join_processes, run_stage_together
+
     record = out.with_name(f"{out.stem}.stage.json")
-    with progress_bar("encoder") as progress:
-        stage, work = encoder_stage(method, generator, data, settings, seed, device, out, record, say, progress)
-        run_stage(stage, work, log=say)
+    with progress_bar("encoder") as progress, join_processes(device) as processes:
+        stage, work = encoder_stage(
+            method, generator, data, settings, seed, device, out, record, say, progress, processes
+        )
+        run_stage_together(stage, work, processes, log=say)

@@ -11,6 +11,7 @@ from atlas.commands.settings import device_option
 from atlas.commands.terminal import progress_bar, say
 from atlas.preset import Preset, find_preset, load_preset
 from pipeline.run import Chain, RunFolder, run_chain, with_sample
+from pipeline.torchrun import refuse_several
 
 _folder = click.Path(file_okay=False, path_type=Path)
 _existing = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -45,6 +46,7 @@ def run(
     Example:
         atlas run presets/london.toml --data photographs --out runs/london
     """
+    refuse_several("atlas run")
     chosen = load_preset(find_preset(preset))
     if seed is not None:
         chosen = dataclasses.replace(chosen, seed=seed)
@@ -66,6 +68,7 @@ def demo(out: Path | None, site_folder: Path, device: str) -> None:
     Example:
         atlas demo
     """
+    refuse_several("atlas demo")
     _run(load_preset(find_preset("calibration")), out, site_folder, data=None, device=device, first=None, last=None)
 
 

@@ -9,7 +9,7 @@ import click
 from atlas.commands.settings import device_option, seed_option, settings_options
 from atlas.commands.terminal import progress_bar, say
 from atlas.preset import TrainSettings, override
-from pipeline.gan.stages import run_train_stage, train_stage
+from pipeline.gan.stages import train_stage
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _folder = click.Path(file_okay=False, path_type=Path)
@@ -68,9 +68,9 @@ def train(
         atlas train --data dataset.zip --out train --config narrow --kimg 100 --snapshot-kimg 10
         torchrun --nproc-per-node 4 -m atlas train --data dataset.zip --out train --device cuda --config auto
     """
-    from pipeline.gan.processes import join_processes
+    from pipeline.processes import join_processes, run_stage_together
 
     settings = override(settings, init=None if init_from is None else str(init_from))
     with progress_bar("train") as progress, join_processes(device) as processes:
         stage, work = train_stage(data, settings, seed, device, out, say, progress, processes)
-        run_train_stage(stage, work, processes, start_over=start_over, log=say)
+        run_stage_together(stage, work, processes, start_over=start_over, keep=not start_over, log=say)

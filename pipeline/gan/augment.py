@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.gan.ops import downsample2d, setup_filter, upsample2d
-from pipeline.gan.processes import WHOLE, Share
+from pipeline.processes import WHOLE, Share
 
 # Low-pass decomposition filter of the sym6 wavelet (least asymmetric Daubechies, 6 vanishing moments).
 SYM6 = (

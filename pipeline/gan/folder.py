@@ -7,18 +7,18 @@ back to the state when a run goes on; TensorBoard's event file is made from it.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.faults import fault_point
-from atlas.files import remove_partials, require_space, write_bytes
+from atlas.files import remove_partials, require_space
 from atlas.stage import Log
 from pipeline.gan.board import EVENTS, Board
 from pipeline.gan.checkpoint import save_network
 from pipeline.gan.samples import sample_latents, write_samples
 from pipeline.gan.state import STATISTICS, TrainingState
+from pipeline.gan.statlines import add_line, cut_lines
 
 STATE, GENERATOR, DISCRIMINATOR = "training-state.safetensors", "generator.safetensors", "discriminator.safetensors"
 STATS, SAMPLES = "stats.jsonl", "samples"
@@ -68,13 +68,7 @@ class TrainingFolder:
 
     def _cut_statistics(self, run: TrainingState) -> None:
         stats, board = self.path / STATS, Board(self.path)
-        there = stats.read_bytes() if stats.exists() else b""
-        kept = there[: run.stats_bytes]
-        kept = kept[: kept.rfind(b"\n") + 1]
-        if len(kept) < run.stats_bytes:
-            self.log(f"train: {stats} is shorter than it was at the checkpoint; what is missing is lost")
-        if kept != there or not stats.exists():
-            write_bytes(stats, kept)
+        cut_lines(stats, run.stats_bytes, lambda line: self.log(f"train: {line}"))
         if not board.present:
             self.log("train: TensorBoard is not installed; the statistics are in stats.jsonl only")
         board.begin(stats)
@@ -83,9 +77,7 @@ class TrainingFolder:
         """Write and log what happened since the last tick."""
         means = dict(zip(STATISTICS, (run.sums[0] / run.sums[1].clamp(min=1)).tolist(), strict=True))
         line = {"kimg": run.images / 1000, **means, "pl_mean": run.pl_mean.item(), "p": run.ada.p, "r_t": run.ada.r_t}
-        with (self.path / STATS).open("ab") as stream:
-            stream.write((json.dumps(line, allow_nan=False) + "\n").encode())
-            run.stats_bytes = stream.tell()
+        run.stats_bytes = add_line(self.path / STATS, line)
         Board(self.path).add(line)
         discriminator = means["loss_fakes"] + means["loss_photographs"]
         self.log(

@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import functional_call
 
 from pipeline.gan.networks import Discriminator, Generator
-from pipeline.gan.processes import ALONE, WHOLE, Processes, Share
-
-NOISE = "noise_const"  # ending of the names of the synthesis network's noise maps
+from pipeline.gan.rendering import render_with_noise
+from pipeline.processes import ALONE, WHOLE, Processes, Share
 
 
 def style_mix(ws: Tensor, others: Callable[[], Tensor], probability: float, rng: torch.Generator) -> Tensor:
@@ -90,13 +88,10 @@ class Losses:
         return self.synthesise(ws), ws
 
     def synthesise(self, ws: Tensor) -> Tensor:
-        """Render [N, L, D] → [N, 3, H, W]; random noise is drawn here, to be the same however a batch is shared."""
+        """Render [N, L, D] → [N, 3, H, W]; random noise is the same however a batch is shared."""
         if self.noise_mode != "random":
             return self.G.synthesis(ws, noise_mode=self.noise_mode)
-        sides = {name: b.shape[-1] for name, b in self.G.synthesis.named_buffers() if name.endswith(NOISE)}
-        maps = {name: self.normal(torch.Size([len(ws), 1, side, side])) for name, side in sides.items()}
-        images: Tensor = functional_call(self.G.synthesis, maps, (ws,), {"noise_mode": "const"})
-        return images
+        return render_with_noise(self.G, ws, self.rng, self.share)
 
     def generator(self, z: Tensor) -> Tensor:
         """Return softplus(−D(G(z))), [N, 1]: small when the fakes pass for photographs."""
@@ -147,5 +142,4 @@ class Losses:
 
     def normal(self, shape: torch.Size) -> Tensor:
         """Draw unit normal numbers of a share's shape, [N, …], in the type of the generator's w."""
-        whole = torch.randn([shape[0] * self.share.count, *shape[1:]], generator=self.rng, device=self.rng.device)
-        return self.share.of(whole).to(self.G.mapping.w_avg.dtype)
+        return self.share.normal(shape, self.rng, self.G.mapping.w_avg.dtype)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pipeline.gan.processes import Processes
 from pipeline.gan.state import STATISTICS, TrainingState
+from pipeline.processes import Processes
 
 
 class Notes:

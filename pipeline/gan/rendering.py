@@ -4,9 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.func import functional_call
 
 from pipeline.gan.networks import Generator
 from pipeline.gan.samples import to_uint8
+from pipeline.processes import Share
+
+NOISE = "noise_const"  # ending of the names of the synthesis network's noise maps
+
+
+def render_with_noise(generator: Generator, ws: Tensor, rng: torch.Generator, share: Share) -> Tensor:
+    """Render codes with random noise, drawn for the whole batch, to be the same however that is shared.
+
+    Args:
+        generator: in whatever mode.
+        ws: a share's codes [N, num_ws, w_dim].
+        rng: where the noise comes from.
+        share: which rows of the batch these are.
+
+    Returns:
+        [N, 3, H, W], nominally in [−1, 1]; differentiable.
+    """
+    sides = {name: b.shape[-1] for name, b in generator.synthesis.named_buffers() if name.endswith(NOISE)}
+    maps = {name: share.normal([len(ws), 1, side, side], rng, ws.dtype) for name, side in sides.items()}
+    images: Tensor = functional_call(generator.synthesis, maps, (ws,), {"noise_mode": "const"})
+    return images
 
 
 @torch.no_grad()

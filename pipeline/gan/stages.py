@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from atlas.errors import InputError
 from atlas.preset import TrainSettings
 from atlas.progress import Progress, silent
-from atlas.stage import Log, Stage, forget, run_stage
+from atlas.stage import Log, Stage
 from pipeline.gan.config import TrainConfig
 from pipeline.gan.transfer import configure, initial_files
 from pipeline.photos.dataset import open_dataset
 
 if TYPE_CHECKING:
-    from pipeline.gan.processes import Processes
+    from pipeline.processes import Processes
 
 NAME = "train"
 VERSION = 1
@@ -62,8 +62,8 @@ def train_stage(
     )
 
     def work(resume: bool) -> None:
-        from pipeline.gan.processes import ALONE
         from pipeline.gan.training import train  # here, so that planning a run imports no PyTorch
+        from pipeline.processes import ALONE
 
         train(
             dataset,
@@ -78,34 +78,6 @@ def train_stage(
         )
 
     return stage, work
-
-
-def run_train_stage(
-    stage: Stage, work: Callable[[bool], None], processes: Processes, *, start_over: bool = False, log: Log = print
-) -> None:
-    """Run the stage of `train_stage` on its own, in all processes of a training.
-
-    An earlier run of other settings in the folder is kept and the call refused, unless it shall start over. Process 0
-    decides and keeps the record; the others work when it does.
-
-    Raises:
-        InputError: the folder holds a run of other settings, or what `train` raises.
-    """
-    skip, begin, go_on = range(3)
-    if processes.rank > 0:
-        told = processes.tell()
-        if told != skip:
-            work(told == go_on)
-        return
-
-    def work_together(resume: bool) -> None:
-        processes.tell(go_on if resume else begin)
-        work(resume)
-
-    if start_over:
-        forget(stage)
-    if not run_stage(stage, work_together, keep=not start_over, log=log):
-        processes.tell(skip)
 
 
 def _recorded(config: TrainConfig) -> dict[str, object]:

@@ -7,36 +7,33 @@ state, written whole or not at all. The other files of a run are derived from it
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from atlas.errors import AtlasError, InputError
-from atlas.faults import fault_point
-from atlas.files import atomic_path
 from pipeline.gan.ada import AdaController
 from pipeline.gan.checkpoint import set_precision
 from pipeline.gan.config import TrainConfig
-from pipeline.gan.formats import read_safetensors
 from pipeline.gan.networks import Discriminator, Generator
 from pipeline.gan.optimizer import Adam
+from pipeline.gan.statefile import DivergedError, StateFile, take_over
 from pipeline.gan.transfer import Beginning
 
-FORMAT = 1
-METADATA_KEY = "training"  # one key only: the order of several is not kept by safetensors
+_FILE = StateFile(
+    key="training",
+    version=1,
+    facts=("config", "seed", "photographs", "iteration", "steps", "p", "r_t", "stats_bytes"),
+    name="training state",
+    place="folder",
+    fault="train.mid-checkpoint",
+)
 STATISTICS = ("loss_generator", "loss_fakes", "loss_photographs", "r1", "path_length")
 # What settings that came after format 1 stand for where a file does not name them.
 _LATER = {field.name: field.default for field in fields(TrainConfig) if field.default is not MISSING}
-
-
-class DivergedError(AtlasError):
-    """Training has left the range of numbers."""
 
 
 @dataclass
@@ -124,21 +121,14 @@ class TrainingState:
     def save(self, path: Path) -> None:
         """Write the state, whole or not at all."""
         facts = {
-            "format": FORMAT,
-            "config": asdict(self.config),
-            "seed": self.seed,
-            "photographs": self.photographs,
+            **self._run(),
             "iteration": self.iteration,
             "steps": [self.adam_generator.steps, self.adam_discriminator.steps],
             "p": self.ada.p,
             "r_t": self.ada.r_t,
             "stats_bytes": self.stats_bytes,
         }
-        tensors = {name: t.detach().cpu().contiguous().clone() for name, t in self._tensors()}
-        tensors["rng"] = self.rng.get_state()
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(facts, sort_keys=True)})
-            fault_point("train.mid-checkpoint")
+        _FILE.write(path, facts, [*self._tensors(), ("rng", self.rng.get_state())])
 
     def load(self, path: Path) -> None:
         """Take over the state that `save` wrote for the same configuration, seed and number of photographs.
@@ -146,30 +136,18 @@ class TrainingState:
         Raises:
             InputError: the file is damaged, or of another run.
         """
-        tensors, metadata = read_safetensors(path)
-        facts = _facts(metadata, path)
-        self._check_same_run(facts, path)
-        own = dict(self._tensors())
-        wrong = {*own, "rng"} ^ set(tensors)
-        wrong |= {name for name, t in own.items() if name in tensors and tensors[name].shape != t.shape}
-        if wrong:
-            raise InputError(f"{path} is damaged: tensors {', '.join(sorted(wrong))} are missing, unknown or misshapen")
-        with torch.no_grad():
-            for name, t in own.items():
-                t.copy_(tensors[name])
-        self.rng.set_state(tensors["rng"])
+        facts, tensors = _FILE.read(path)
+        mine, theirs = self._run(), {name: facts[name] for name in ("config", "seed", "photographs")}
+        _FILE.check_same_run(path, _flat(mine), _LATER | _flat(theirs))
+        rng = self.rng.get_state()
+        take_over(path, {**dict(self._tensors()), "rng": rng}, tensors)
+        self.rng.set_state(rng)
         self.iteration, self.stats_bytes = facts["iteration"], facts["stats_bytes"]
         self.adam_generator.steps, self.adam_discriminator.steps = facts["steps"]
         self.ada.p, self.ada.r_t = facts["p"], facts["r_t"]
 
-    def _check_same_run(self, facts: Mapping[str, Any], path: Path) -> None:
-        mine = {**asdict(self.config), "seed": self.seed, "photographs": self.photographs}
-        theirs = {**_LATER, **facts["config"], "seed": facts["seed"], "photographs": facts["photographs"]}
-        changed = [f"{k} {theirs.get(k)} became {mine.get(k)}" for k in mine | theirs if theirs.get(k) != mine.get(k)]
-        if changed:
-            raise InputError(
-                f"{path} is the state of another run ({', '.join(changed)}): train into another folder or start over"
-            )
+    def _run(self) -> dict[str, Any]:
+        return {"config": asdict(self.config), "seed": self.seed, "photographs": self.photographs}
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield every tensor of the state but the random one, by name; live, so that `load` can fill them."""
@@ -195,13 +173,5 @@ def _adam(network: nn.Module, rate: float, interval: int, config: TrainConfig) -
     return Adam(network, rate * ratio, config.beta2**ratio, config.adam_epsilon)
 
 
-def _facts(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    try:
-        facts: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-        if facts["format"] != FORMAT:
-            raise InputError(f"{path} has format {facts['format']}; this version goes on from format {FORMAT} only")
-        for key in ("config", "seed", "photographs", "iteration", "steps", "p", "r_t", "stats_bytes"):
-            facts[key]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a training state: its metadata are missing or damaged ({error!r})") from error
-    return facts
+def _flat(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {**run["config"], "seed": run["seed"], "photographs": run["photographs"]}

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.gan.processes import Share
 from pipeline.photos.dataset import Dataset
+from pipeline.processes import Share
 
 MEMORY_SHARE = 0.5  # photographs are held in memory if they take no more than this share of what is free
 

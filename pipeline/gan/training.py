@@ -1,7 +1,7 @@
 """Training StyleGAN2-ADA: one visible loop that resumes exactly where it was killed, in one process or in several.
 
 A run's folder is described in `pipeline.gan.folder`, what makes several processes end in the weights of one in
-`pipeline.gan.processes`. Nothing depends on how long the run shall be, so a longer one goes on from a finished shorter
+`pipeline.processes`. Nothing depends on how long the run shall be, so a longer one goes on from a finished shorter
 one; nor on the number of processes, so a run may go on with another one.
 """
 
@@ -23,12 +23,11 @@ from pipeline.gan.config import TrainConfig
 from pipeline.gan.folder import STATE, TrainingFolder
 from pipeline.gan.loss import Losses
 from pipeline.gan.notes import Notes
-from pipeline.gan.optimizer import Adam
-from pipeline.gan.processes import ALONE, Processes, Share
 from pipeline.gan.state import TrainingState
 from pipeline.gan.stream import PhotographStream
 from pipeline.gan.transfer import configure
 from pipeline.photos.dataset import open_dataset
+from pipeline.processes import ALONE, Processes, Share
 
 
 def train(
@@ -54,7 +53,7 @@ def train(
         resume: go on from the state in ``out`` if there is one; False removes it and starts over.
         log: takes a line of news per tick.
         progress: told the number of images shown.
-        processes: those that train together (`pipeline.gan.processes.join_processes`), each calling this function.
+        processes: those that train together (`pipeline.processes.join_processes`), each calling this function.
 
     Raises:
         InputError: the dataset or a setting cannot be used, or the state in ``out`` is damaged or of another run.
@@ -62,8 +61,7 @@ def train(
         SpaceError: the disk is too full for the checkpoints.
     """
     device = processes.device if processes.count > 1 else device
-    if processes.rank > 0:
-        log, progress = _say_nothing, silent
+    log, progress = processes.heard(log, progress)
     check_device(device, settings.precision)
     photographs = open_dataset(dataset)
     config, beginning = configure(settings, photographs.size)
@@ -89,26 +87,26 @@ def train(
         run.D.requires_grad_(False)
         loss = losses.generator(_latents(losses, config))
         loss.mean().backward()
-        _step(run.adam_generator, processes)
+        processes.step(run.adam_generator)
         notes.loss("loss_generator", loss)
         if config.pl_interval and run.iteration % config.pl_interval == 0:
             loss = losses.path_length(_latents(losses, config))
             (loss.mean() * config.pl_interval).backward()
-            _step(run.adam_generator, processes)
+            processes.step(run.adam_generator)
             notes.loss("path_length", loss)
         run.D.requires_grad_(True)
 
         # Discriminator: tell fakes from photographs; now and then, keep its slope at photographs low.
         fake_loss, real_loss, logits = losses.discriminator(_latents(losses, config), real)
         (fake_loss.mean() + real_loss.mean()).backward()
-        _step(run.adam_discriminator, processes)
+        processes.step(run.adam_discriminator)
         notes.loss("loss_fakes", fake_loss)
         notes.loss("loss_photographs", real_loss)
         notes.logits(logits)
         if run.iteration % config.r1_interval == 0:
             loss, logits = losses.r1(real)
             (loss.mean() * config.r1_interval).backward()
-            _step(run.adam_discriminator, processes)
+            processes.step(run.adam_discriminator)
             notes.loss("r1", loss)
             notes.logits(logits)
 
@@ -177,12 +175,6 @@ def _latents(losses: Losses, config: TrainConfig) -> Tensor:
     return losses.normal(torch.Size([config.batch // losses.share.count, config.latent]))
 
 
-def _step(adam: Adam, processes: Processes) -> None:
-    """Take a step along the mean of all processes' gradients."""
-    processes.average([p.grad for p in adam.parameters if p.grad is not None])
-    adam.step()
-
-
 def _adjust_augmentation(run: TrainingState) -> None:
     total, count = run.signs.tolist()
     if run.config.augment == "ada":
@@ -199,7 +191,3 @@ def _prepare(folder: TrainingFolder, run: TrainingState, resume: bool, processes
     going_on = processes.tell(run.iteration)
     if processes.rank > 0 and going_on:
         run.load(folder.path / STATE)
-
-
-def _say_nothing(line: str) -> None:
-    """Take a line of news and keep it; process 0 says it too."""

@@ -15,7 +15,7 @@ import torch
 
 from atlas.errors import InputError
 from atlas.faults import fault_point
-from atlas.files import PARTIAL_SUFFIX, remove_partials, require_space, sha256_bytes
+from atlas.files import remove_partials, remove_partials_of, require_space, sha256_bytes
 from atlas.progress import Progress, silent
 from pipeline.features import load_perceptual
 from pipeline.gan import Generator
@@ -89,7 +89,8 @@ def invert_dataset(
         shutil.rmtree(parts, ignore_errors=True)
     if _found(out, job) is None:
         require_space(out.parent, 2 * len(job.indices) * _bytes_of_one(generator, job), "the latent codes")
-        _remove_leftovers(out, parts)
+        remove_partials_of(out)
+        remove_partials(parts)
         done = _invert_batches(generator, finder, job, parts, watch, progress)
         write_latents(out, _joined(done, job))
     fault_point("invert.joined")
@@ -159,18 +160,10 @@ def to_batch(dataset: Dataset, indices: Sequence[int] | np.ndarray, device: torc
     return Batch(to_images(dataset, indices, device), files, tuple(dataset.photos[i].source_id for i in indices))
 
 
-def to_images(dataset: Dataset, indices: Sequence[int] | np.ndarray, device: torch.device) -> torch.Tensor:
+def to_images(dataset: Dataset, indices: Sequence[int] | np.ndarray, device: torch.device | str) -> torch.Tensor:
     """Return photographs as [N, 3, H, W] float32 in [-1, 1]."""
     pixels = torch.from_numpy(dataset.images(indices)).to(device)
     return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def _remove_leftovers(out: Path, parts: Path) -> None:
-    """Remove what a killed writer left half-written."""
-    if parts.is_dir():
-        remove_partials(parts)
-    for leftover in out.parent.glob(f".{out.name}.*{PARTIAL_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
 
 
 def _found(path: Path, job: Job) -> Latents | None:

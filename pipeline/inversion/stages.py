@@ -35,7 +35,7 @@ from pipeline.inversion.projector import Projector, ProjectorSettings
 from pipeline.inversion.selection import HELD_OUT, choose_compared, choose_photographs
 from pipeline.photos.dataset import Dataset, open_dataset
 
-INVERT_VERSION = 2
+INVERT_VERSIONS = {"e4e": 2, "restyle": 2, "projector": 3}
 COMPARE_VERSION = 1
 _FOR_ALL = ("batch", "photographs", "compared")
 _FOR_THE_PROJECTOR = ("limit", "steps", "space", "patience", "pixel_weight", "keep_noise")
@@ -96,7 +96,7 @@ def invert_stage(
     }
     stage = Stage(
         name=f"invert {method}",
-        version=INVERT_VERSION,
+        version=INVERT_VERSIONS[method],
         record=record,
         inputs={name: path for name, path in inputs.items() if path is not None},
         settings={**chosen, "method": method, "seed": seed, "features": weights_sha256()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from atlas.files import PARTIAL_SUFFIX
+from atlas.files import remove_partials_of
 from atlas.progress import Progress, silent
 from atlas.stage import Stage
 from pipeline.photos.calibration.street import make_calibration
@@ -55,7 +55,7 @@ def import_stage(
     )
 
     def work(_resume: bool) -> None:
-        _remove_leftovers(out)
+        remove_partials_of(out)
         import_photographs(
             photos,
             photos_csv,
@@ -87,15 +87,7 @@ def calibration_stage(
     )
 
     def work(_resume: bool) -> None:
-        _remove_leftovers(out)
+        remove_partials_of(out)
         make_calibration(out, photographs=photographs, size=size, seed=seed, progress=progress)
 
     return stage, work
-
-
-def _remove_leftovers(out: Path) -> None:
-    """Remove what a killed run left of ``out``, and nothing else in its folder: that may be anyone's."""
-    if out.parent.is_dir():
-        for leftover in out.parent.iterdir():
-            if leftover.name.startswith(f".{out.name}.") and leftover.name.endswith(PARTIAL_SUFFIX):
-                leftover.unlink(missing_ok=True)

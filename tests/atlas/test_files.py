@@ -29,6 +29,10 @@ def test_a_writer_killed_in_the_middle_leaves_only_a_partial_that_can_be_removed
     assert done.returncode == -signal.SIGKILL
     assert not target.exists()
     assert len(list(target.parent.iterdir())) == 1
+    other = target.parent / ".b.txt.0.partial"
+    other.write_text("another's")
+    files.remove_partials_of(target)
+    assert list(target.parent.iterdir()) == [other]
     files.remove_partials(tmp_path)
     assert list(target.parent.iterdir()) == []
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from atlas.errors import InputError
+from atlas.preset import ENCODERS
 
-METHODS = ("e4e", "restyle")
 BACKBONES = ("ir-se50", "resnet34", "narrow")
 HEADS = ("pyramid", "simple")
 PUBLISHED_SIZE = 256  # what the published encoders shrink or enlarge every photograph to
@@ -48,7 +48,7 @@ class EncoderArchitecture:
     iterations: int = 1
 
     def __post_init__(self) -> None:
-        for name, allowed in (("method", METHODS), ("backbone", BACKBONES), ("heads", HEADS)):
+        for name, allowed in (("method", ENCODERS), ("backbone", BACKBONES), ("heads", HEADS)):
             if getattr(self, name) not in allowed:
                 raise InputError(f"an encoder's {name} must be one of {', '.join(allowed)}, got {getattr(self, name)}")
         if self.backbone == "resnet34" and self.heads != "simple":

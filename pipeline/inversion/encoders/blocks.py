@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.gan.networks import FullyConnected
+from pipeline.inversion.encoders.norms import BatchNorm
 
 REDUCTION = 16
 
@@ -37,13 +38,13 @@ class ImprovedResidual(nn.Module):
         if channels == out:
             self.shortcut_layer = nn.MaxPool2d(1, stride)
         else:
-            self.shortcut_layer = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+            self.shortcut_layer = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), BatchNorm(out))
         self.res_layer = nn.Sequential(
-            nn.BatchNorm2d(channels),
+            BatchNorm(channels),
             nn.Conv2d(channels, out, 3, 1, 1, bias=False),
             nn.PReLU(out),
             nn.Conv2d(out, out, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(out),
+            BatchNorm(out),
             SqueezeExcitation(out),
         )
 
@@ -59,12 +60,12 @@ class BasicBlock(nn.Module):
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out)
+        self.bn1 = BatchNorm(out)
         self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out)
+        self.bn2 = BatchNorm(out)
         self.downsample: nn.Module | None = None
         if stride != 1 or channels != out:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+            self.downsample = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), BatchNorm(out))
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] → [N, C', H / stride, W / stride]."""
@@ -73,7 +74,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """ResNet-50's unit: narrow 1×1, 3×3 with the stride, widen 1×1."""
+    """ResNet-50's unit: narrow 1×1, 3×3 with the stride, widen 1×1. Never trained here."""
 
     EXPANSION = 4
 

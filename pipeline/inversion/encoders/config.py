@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atlas.errors import InputError
-from atlas.preset import EncoderSettings
+from atlas.preset import ENCODERS, EncoderSettings
 from pipeline.gan.architecture import GeneratorArchitecture
-from pipeline.inversion.encoders.architecture import METHODS, EncoderArchitecture
+from pipeline.inversion.encoders.architecture import EncoderArchitecture
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def resolve(method: str, settings: EncoderSettings, generator: GeneratorArchitec
     Raises:
         InputError: an unknown method, or MoCo asked for and not given.
     """
-    if method not in METHODS:
-        raise InputError(f"an encoder's method must be one of {', '.join(METHODS)}, got {method!r}")
+    if method not in ENCODERS:
+        raise InputError(f"an encoder's method must be one of {', '.join(ENCODERS)}, got {method!r}")
     if settings.similarity == "moco" and not settings.moco:
         raise InputError('encoder.similarity is "moco": say where its checkpoint is with encoder.moco')
     recipe = _RECIPES[settings.backbone]

@@ -38,8 +38,9 @@ class LatentPool:
         count: [1] int64.
     """
 
-    def __init__(self, size: int, w_dim: int, device: str | torch.device = "cpu") -> None:
-        self.styles = torch.zeros(size, w_dim, device=device)
+    def __init__(self, size: int, w_dim: int, like: Tensor | None = None) -> None:
+        """Make an empty pool, where ``like`` is and of its type; float32 on the processor without."""
+        self.styles = torch.zeros(size, w_dim) if like is None else like.new_zeros(size, w_dim)
         self.count = torch.zeros(1, dtype=torch.int64)
 
     def exchange(self, codes: Tensor, rng: torch.Generator) -> Tensor:

@@ -116,27 +116,27 @@ class ImageLosses:
     similarity_name: str
 
     @classmethod
-    def load(cls, config: EncoderConfig, lpips: str, moco: str, device: str) -> ImageLosses:
+    def load(cls, config: EncoderConfig, lpips: str, moco: str, like: Tensor) -> ImageLosses:
         """Load the networks that a configuration asks for.
 
         Args:
             config: says which similarity.
             lpips: folder of the user's LPIPS files, or "".
             moco: the user's MoCo checkpoint, or "".
-            device: where they shall run.
+            like: they run where this is, in its type.
 
         Raises:
             InputError: a file cannot be used, or MoCo is asked for and not given.
         """
-        perceptual: FeatureFunction = load_perceptual(device)
+        perceptual: FeatureFunction = load_perceptual().to(like)
         name = PERCEPTUAL_NAME
         if lpips:
-            loaded = load_lpips(Path(lpips), "alexnet", device)
+            loaded = load_lpips(Path(lpips), "alexnet").to(like)
             perceptual, name = loaded, loaded.name
         if config.similarity == "moco":
-            return cls(perceptual, name, load_moco(Path(moco), device), "MoCo v2")
+            return cls(perceptual, name, load_moco(Path(moco)).to(like), "MoCo v2")
         if config.similarity == "efficientnet-lite0":
-            return cls(perceptual, name, load_efficientnet_lite0(device).pooled, "EfficientNet-Lite0 pooled")
+            return cls(perceptual, name, load_efficientnet_lite0().to(like).pooled, "EfficientNet-Lite0 pooled")
         return cls(perceptual, name, None, "none")
 
     @property

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.inversion.encoders.architecture import EncoderArchitecture
 from pipeline.inversion.encoders.blocks import BasicBlock, GradualStyle, ImprovedResidual, PlacedStyle
+from pipeline.inversion.encoders.norms import BatchNorm
 
 # Styles below the first are read from the coarsest features, below the second from the middle ones, the rest from the
 # finest.
@@ -80,7 +81,7 @@ class IRSE50Encoder(StyleEncoder):
     def __init__(self, arch: EncoderArchitecture) -> None:
         super().__init__(arch)
         self.input_layer = nn.Sequential(
-            nn.Conv2d(arch.in_channels, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64)
+            nn.Conv2d(arch.in_channels, 64, 3, 1, 1, bias=False), BatchNorm(64), nn.PReLU(64)
         )
         units, channels = [], 64
         for out, count in _IR_SE50:
@@ -114,7 +115,7 @@ class ResNet34Encoder(StyleEncoder):
     def __init__(self, arch: EncoderArchitecture) -> None:
         super().__init__(arch)
         self.conv1 = nn.Conv2d(arch.in_channels, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = BatchNorm(64)
         self.relu = nn.PReLU(64)
         blocks, channels = [], 64
         for level, (out, count) in enumerate(_RESNET34):
@@ -148,7 +149,7 @@ class NarrowEncoder(StyleEncoder):
         begin = max(0, len(self._WIDTHS) - 2 - halvings)
         widths = [self._WIDTHS[min(begin + i, len(self._WIDTHS) - 1)] for i in range(halvings + 1)]
         self.stem = nn.Sequential(
-            nn.Conv2d(arch.in_channels, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+            nn.Conv2d(arch.in_channels, widths[0], 3, 1, 1, bias=False), BatchNorm(widths[0]), nn.ReLU()
         )
         self.body = nn.Sequential(*(BasicBlock(a, b, 2) for a, b in pairwise(widths)))
         levels = [min(level, halvings) for level in ((1, 1, 1) if arch.heads == "simple" else (0, 1, 2))]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atlas.preset import EncoderSettings
 from atlas.progress import Progress, silent
 from atlas.stage import Log, Stage
 from pipeline.features import weights_sha256
+
+if TYPE_CHECKING:
+    from pipeline.processes import Processes
 
 NAME = "encoder"
 VERSION = 1
@@ -26,6 +30,7 @@ def encoder_stage(
     record: Path,
     log: Log = print,
     progress: Progress = silent,
+    processes: Processes | None = None,
 ) -> tuple[Stage, Callable[[bool], None]]:
     """Return the stage that trains an encoder, and its work (`atlas.stage.run_stage`).
 
@@ -40,11 +45,14 @@ def encoder_stage(
         record: the stage's record.
         log: takes a line of news now and then.
         progress: told of steps.
+        processes: those that train together; one, where none are given.
 
     Raises:
         InputError: a file that is asked for is not there, or the generator or a setting cannot be used.
     """
-    from pipeline.inversion.encoders.training import STATE, STATS, inputs, train_encoder, working_folder
+    from pipeline.inversion.encoders.folder import STATE, STATS, working_folder
+    from pipeline.inversion.encoders.training import inputs, train_encoder
+    from pipeline.processes import ALONE
 
     folder = working_folder(out)
     # Where the user's own networks lie does not matter; what they are stands among the inputs.
@@ -62,7 +70,17 @@ def encoder_stage(
 
     def work(resume: bool) -> None:
         train_encoder(
-            method, generator, dataset, settings, seed, out, device=device, resume=resume, log=log, progress=progress
+            method,
+            generator,
+            dataset,
+            settings,
+            seed,
+            out,
+            device=device,
+            resume=resume,
+            log=log,
+            progress=progress,
+            processes=processes or ALONE,
         )
 
     return stage, work

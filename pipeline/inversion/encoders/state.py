@@ -14,22 +14,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from atlas.errors import InputError
-from atlas.faults import fault_point
-from atlas.files import atomic_path
 from pipeline.gan import Generator
-from pipeline.gan.formats import read_safetensors
-from pipeline.gan.state import DivergedError
+from pipeline.gan.statefile import DivergedError, StateFile, take_over
 from pipeline.inversion.encoders.config import EncoderConfig
 from pipeline.inversion.encoders.discriminator import LatentDiscriminator, LatentPool
 from pipeline.inversion.encoders.encoder import Encoder
 from pipeline.inversion.encoders.optimizers import Optimizer
 
-FORMAT = 1
-METADATA_KEY = "encoder-training"  # one key only: the order of several is not kept by safetensors
+_FILE = StateFile(
+    key="encoder-training",
+    version=1,
+    facts=("run", "step", "steps", "stats_bytes"),
+    name="state of an encoder's training",
+    place="file",
+    fault="encoder.mid-checkpoint",
+)
 STATISTICS = (
     *("loss", "l2", "perceptual", "similarity", "code", "delta", "adversarial"),
     *("discriminator", "r1"),
@@ -56,23 +57,22 @@ class EncoderState:
         stats_bytes: length of ``stats.jsonl`` so far.
     """
 
-    def __init__(
-        self, config: EncoderConfig, seed: int, sources: Mapping[str, str], generator: Generator, device: str
-    ) -> None:
+    def __init__(self, config: EncoderConfig, seed: int, sources: Mapping[str, str], generator: Generator) -> None:
+        """Begin a run for a generator, where that is and in its type (float64 for checks)."""
         self.config, self.seed, self.sources = config, seed, dict(sources)
         arch = config.architecture
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.encoder = Encoder(arch, generator.mapping.w_avg.cpu(), generator)
             self.D = LatentDiscriminator(arch.w_dim)
-        self.encoder.to(device).train()
-        self.D.to(device)
+        self.encoder.to(generator.mapping.w_avg).train()
+        self.D.to(generator.mapping.w_avg)
         self.kept = copied(self.encoder) if config.average else self.encoder
         betas = (config.beta1, config.beta2)
         self.optimizer = Optimizer(self.encoder.network, config.optimizer, config.lr, betas, config.epsilon)
         self.optimizer_discriminator = Optimizer(self.D, "adam", config.lr_discriminator, (0.9, 0.999))
-        self.pools = [LatentPool(config.pool, arch.w_dim, device) for _ in ("real", "fake")]
-        self.sums = torch.zeros(2, len(STATISTICS), dtype=torch.float64, device=device)
+        self.pools = [LatentPool(config.pool, arch.w_dim, generator.mapping.w_avg) for _ in ("real", "fake")]
+        self.sums = torch.zeros(2, len(STATISTICS), dtype=torch.float64, device=generator.mapping.w_avg.device)
         self.step = self.stats_bytes = 0
 
     @torch.no_grad()
@@ -95,11 +95,9 @@ class EncoderState:
         self.sums[0, column] += value.detach().double()
         self.sums[1, column] += 1
 
-    def take_means(self) -> dict[str, float]:
-        """Return the statistics' means since the last time, of those that there are, and begin anew."""
-        means = {n: (s / c).item() for n, s, c in zip(STATISTICS, self.sums[0], self.sums[1], strict=True) if c}
-        self.sums.zero_()
-        return means
+    def means(self) -> dict[str, float]:
+        """Return the statistics' means since the last time, of those that there are."""
+        return {n: (s / c).item() for n, s, c in zip(STATISTICS, self.sums[0], self.sums[1], strict=True) if c}
 
     def check_finite(self) -> None:
         """Refuse to keep a state that is no longer made of numbers.
@@ -117,16 +115,12 @@ class EncoderState:
     def save(self, path: Path) -> None:
         """Write the state, whole or not at all."""
         facts = {
-            "format": FORMAT,
             "run": self._run(),
             "step": self.step,
             "steps": [self.optimizer.steps, self.optimizer_discriminator.steps],
             "stats_bytes": self.stats_bytes,
         }
-        tensors = {name: t.detach().cpu().contiguous().clone() for name, t in self._tensors()}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(facts, sort_keys=True)})
-            fault_point("encoder.mid-checkpoint")
+        _FILE.write(path, facts, self._tensors())
 
     def load(self, path: Path) -> None:
         """Take over the state that `save` wrote for the same configuration, seed and inputs.
@@ -134,22 +128,9 @@ class EncoderState:
         Raises:
             InputError: the file is damaged, or of another run.
         """
-        tensors, metadata = read_safetensors(path)
-        facts = _facts(metadata, path)
-        mine, theirs = self._run(), facts["run"]
-        changed = [f"{k} {theirs.get(k)} became {mine.get(k)}" for k in mine | theirs if theirs.get(k) != mine.get(k)]
-        if changed:
-            raise InputError(
-                f"{path} is the state of another run ({', '.join(changed)}): train into another file or start over"
-            )
-        own = dict(self._tensors())
-        wrong = set(own) ^ set(tensors)
-        wrong |= {name for name, t in own.items() if name in tensors and tensors[name].shape != t.shape}
-        if wrong:
-            raise InputError(f"{path} is damaged: tensors {', '.join(sorted(wrong))} are missing, unknown or misshapen")
-        with torch.no_grad():
-            for name, t in own.items():
-                t.copy_(tensors[name])
+        facts, tensors = _FILE.read(path)
+        _FILE.check_same_run(path, self._run(), facts["run"])
+        take_over(path, dict(self._tensors()), tensors)
         self.step, self.stats_bytes = facts["step"], facts["stats_bytes"]
         self.optimizer.steps, self.optimizer_discriminator.steps = facts["steps"]
 
@@ -182,18 +163,4 @@ def copied(encoder: Encoder) -> Encoder:
     """Return a copy for use, which shares the generator."""
     twin = Encoder(encoder.architecture, encoder.latent_avg, encoder.generator)
     twin.network = copy.deepcopy(encoder.network)
-    return twin.to(encoder.latent_avg.device).eval().requires_grad_(False)
-
-
-def _facts(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    try:
-        facts: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-        if facts["format"] != FORMAT:
-            raise InputError(f"{path} has format {facts['format']}; this version goes on from format {FORMAT} only")
-        for key in ("run", "step", "steps", "stats_bytes"):
-            facts[key]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} is no state of an encoder's training: its metadata are missing or damaged ({error!r})"
-        ) from error
-    return facts
+    return twin.to(encoder.latent_avg).eval().requires_grad_(False)

@@ -1,15 +1,16 @@
-"""Training e4e and ReStyle: one visible loop that resumes exactly where it was killed.
+"""Training e4e and ReStyle: one visible loop that resumes exactly where it was killed, in one process or in several.
 
-Beside the encoder, ``METHOD.safetensors``, lies the folder ``METHOD.training``: ``state.safetensors`` (the truth, see
-`pipeline.inversion.encoders.state`), ``stats.jsonl`` and ``sheets/*.png``, photographs and their reconstructions. The
-encoder and the sheets are derived from the state. Nothing depends on how long the run shall be, so a longer one goes on
-from a finished shorter one.
+A run's files are described in `pipeline.inversion.encoders.folder`. Nothing depends on how long the run shall be, so a
+longer one goes on from a finished shorter one; nor on the number of processes, so a run may go on with another one.
+
+Of n processes (`pipeline.processes`) each works on every n-th photograph and every n-th generated image of a batch.
+What is then no longer a mean over independent images: batch norms, which take their means over all processes
+(`pipeline.inversion.encoders.norms`), and the latent discriminator's pools. Every process holds the same pools and
+exchanges the styles of the whole batch with them, by the same chance, and then judges its share of what they give.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,32 +22,30 @@ from torch import Tensor
 
 from atlas.errors import InputError
 from atlas.faults import fault_point
-from atlas.files import PARTIAL_SUFFIX, remove_partials, require_space, sha256_path
+from atlas.files import sha256_path
 from atlas.preset import EncoderSettings
 from atlas.progress import Progress, silent
 from atlas.stage import Log
 from pipeline.gan import Generator, load_generator
 from pipeline.gan.checkpoint import check_device
+from pipeline.gan.rendering import render_with_noise
 from pipeline.gan.stream import PhotographStream
+from pipeline.inversion.batches import to_images
 from pipeline.inversion.encoders.config import EncoderConfig, resolve
 from pipeline.inversion.encoders.discriminator import adversarial_loss, discriminator_loss, r1_penalty
 from pipeline.inversion.encoders.encoder import check_unconditional, to_size
-from pipeline.inversion.encoders.files import save_encoder
+from pipeline.inversion.encoders.folder import STATE, EncoderFolder
 from pipeline.inversion.encoders.losses import ImageLosses, delta_size, unexplained
-from pipeline.inversion.encoders.sheets import COLUMNS, write_sheet
+from pipeline.inversion.encoders.norms import normalise_together
+from pipeline.inversion.encoders.sheets import COLUMNS
 from pipeline.inversion.encoders.state import EncoderState, step_rng
 from pipeline.inversion.selection import held_out
 from pipeline.photos.dataset import Dataset, open_dataset
+from pipeline.processes import ALONE, Processes
 
-STATE, STATS, SHEETS = "state.safetensors", "stats.jsonl", "sheets"
 TICK = 50  # steps between lines of statistics
 SHEET_PHOTOGRAPHS = 2 * COLUMNS
 VARIANCE_SAMPLES = 4096
-
-
-def working_folder(out: Path) -> Path:
-    """Return where the training of the encoder ``out`` keeps its state, statistics and sheets."""
-    return out.with_suffix(".training")
 
 
 def inputs(generator: Path, dataset: Path, settings: EncoderSettings) -> dict[str, Path]:
@@ -67,6 +66,8 @@ def train_encoder(
     resume: bool = True,
     log: Log = print,
     progress: Progress = silent,
+    processes: Processes = ALONE,
+    double: bool = False,
 ) -> None:
     """Train an encoder for a generator until ``settings.steps`` steps were taken.
 
@@ -78,29 +79,35 @@ def train_encoder(
         dataset: a ``dataset.zip``; photographs of any size.
         settings: the preset's ``[encoder]``.
         seed: of weights, order and chance.
-        out: ``METHOD.safetensors``; `working_folder` lies beside it.
-        device: "cpu", "cuda", …
+        out: ``METHOD.safetensors``; `working_folder` lies beside it; several processes must all see it.
+        device: "cpu", "cuda", …; of several processes, each has its own in ``processes``.
         resume: go on from the state beside ``out`` if there is one; False removes it and starts over.
         log: takes a line of news now and then.
         progress: told the number of steps.
+        processes: those that train together (`pipeline.processes.join_processes`), each calling this function.
+        double: compute in float64, for checks.
 
     Raises:
         InputError: an input or a setting cannot be used, or the state is damaged or of another run.
         DivergedError: training left the range of numbers; the last checkpoint is kept.
         SpaceError: the disk is too full for the checkpoints.
     """
+    device = processes.device if processes.count > 1 else device
+    log, progress = processes.heard(log, progress)
     check_device(device)
-    G = load_generator(generator, device)
+    G = load_generator(generator, device, "fp64" if double else "fp32")
     check_unconditional(G, str(generator))
     config = resolve(method, settings, G.architecture)
+    _check_shares(config, processes)
     photographs = open_dataset(dataset)
     stream = PhotographStream(_trained_on(photographs), seed, config.mirror)
     sources = {name: sha256_path(path) for name, path in inputs(generator, dataset, settings).items()}
-    run = EncoderState(config, seed, sources, G, device)
-    losses = ImageLosses.load(config, settings.lpips, settings.moco, device)
-    facts = _facts(config, losses, seed, sources)
-    shown = to_tensor(photographs, _shown(photographs), device)
-    _prepare(out, run, facts, settings.half, shown, resume, log)
+    run = EncoderState(config, seed, sources, G)
+    normalise_together(run.encoder.network, processes)
+    losses = ImageLosses.load(config, settings.lpips, settings.moco, G.mapping.w_avg)
+    shown = to_images(photographs, _shown(photographs), device)
+    folder = EncoderFolder(out, _facts(config, losses, seed, sources), settings.half, shown, log)
+    _prepare(folder, run, resume, processes)
     log(f"encoder: {method}, {_count(run):,} weights, {len(stream.dataset.files)} photographs, {losses.names}")
 
     arch, variance = config.architecture, code_variance(G)
@@ -108,7 +115,7 @@ def train_encoder(
     while run.step < settings.steps:
         fault_point("encoder.step")
         stage, rng = config.stage(run.step), step_rng(seed, run.step, device)
-        x, known = _images(run, G, stream, rng)
+        x, known = _images(run, G, stream, rng, processes)
         codes, look = run.encoder.latent_avg.expand(len(x), -1, -1), None
         if arch.method == "restyle":
             with torch.no_grad():
@@ -117,8 +124,8 @@ def train_encoder(
         for iteration in range(arch.iterations):
             codes = codes.detach() + run.encoder.network(x if look is None else torch.cat([x, look], 1), stage)
             if arch.progressive and iteration == 0:
-                _train_discriminator(run, G, codes.detach(), stage, rng)
-            rendered = to_size(G.synthesis(codes, noise_mode="random", rng=rng), arch.size)
+                _train_discriminator(run, G, codes.detach(), stage, rng, processes)
+            rendered = to_size(render_with_noise(G, codes, rng, processes.strided), arch.size)
             loss = codes.new_zeros(())
             for name, weight, value in _parts(run, losses, rendered, x, codes, known, variance, stage):
                 loss = loss + weight * value
@@ -126,35 +133,42 @@ def train_encoder(
             run.note("loss", loss)
             loss.backward()
             look = rendered.detach()
-        run.optimizer.step()
+        processes.step(run.optimizer)
         run.update_average()
         run.step += 1
 
-        last = run.step == settings.steps
+        checkpoint = run.step % config.checkpoint == 0 or run.step == settings.steps
+        if run.step % TICK == 0 or checkpoint:
+            processes.average([run.sums])  # each noted what it saw; the mean of means is that of the whole batch
+            run.check_finite()
         if run.step % TICK == 0:
             pace = (time.monotonic() - started) / (run.step - begun)
-            _tell(out, run, stage, pace, settings.steps, log)
+            if processes.rank == 0:
+                folder.tell(run, config.batch / pace, pace * (settings.steps - run.step))
+            run.sums.zero_()
         progress(run.step, settings.steps)
-        if run.step % config.checkpoint == 0 or last:
-            run.check_finite()
-            fault_point("encoder.before-checkpoint")
-            run.save(working_folder(out) / STATE)
-            _publish(out, run, facts, settings.half, shown)
-            fault_point("encoder.after-checkpoint")
+        if checkpoint:
+            processes.check_same([*run.encoder.network.state_dict().values(), *run.D.parameters(), run.sums])
+            if processes.rank == 0:
+                folder.checkpoint(run)
+    processes.tell()  # nobody leaves before everything is written
 
 
 @torch.no_grad()
 def code_variance(generator: Generator) -> Tensor:
     """Return the variance of the generator's w, averaged over its numbers: a scalar."""
-    device = generator.mapping.w_avg.device
     z = torch.randn(VARIANCE_SAMPLES, generator.z_dim, generator=torch.Generator().manual_seed(0))
-    return generator.mapping(z.to(device))[:, 0].var(0).mean()
+    return generator.mapping(z.to(generator.mapping.w_avg))[:, 0].var(0).mean()
 
 
-def to_tensor(dataset: Dataset, indices: np.ndarray, device: str) -> Tensor:
-    """Return photographs as [N, 3, H, W] float32 in [-1, 1]."""
-    pixels = torch.from_numpy(dataset.images(indices)).to(device)
-    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+def _check_shares(config: EncoderConfig, processes: Processes) -> None:
+    """Refuse a batch that cannot be dealt out evenly."""
+    photographs = config.batch - config.generated
+    if photographs % processes.count or config.generated % processes.count:
+        raise InputError(
+            f"encoder.batch must hold a multiple of {processes.count} photographs and of generated images for "
+            f"{processes.count} processes, got {photographs} and {config.generated}: change --batch or --generated"
+        )
 
 
 def _trained_on(dataset: Dataset) -> Dataset:
@@ -179,17 +193,22 @@ def _shown(dataset: Dataset) -> np.ndarray:
     return (held if len(held) else np.arange(len(dataset)))[:SHEET_PHOTOGRAPHS]
 
 
-def _images(run: EncoderState, G: Generator, stream: PhotographStream, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return a step's images [N, 3, size, size], photographs first, and the known codes of the generated ones."""
-    config = run.config
-    size, device = config.architecture.size, run.encoder.latent_avg.device
-    photographs = config.batch - config.generated
-    z = torch.randn(config.generated, G.z_dim, generator=rng, device=device)
+def _images(
+    run: EncoderState, G: Generator, stream: PhotographStream, rng: torch.Generator, processes: Processes
+) -> tuple[Tensor, Tensor]:
+    """Return this process's share of a step's images, photographs first, and the known codes of the generated ones.
+
+    The images are [N, 3, size, size].
+    """
+    config, share, latent_avg = run.config, processes.strided, run.encoder.latent_avg
+    size, photographs = config.architecture.size, config.batch - config.generated
+    z = share.normal([config.generated // processes.count, G.z_dim], rng, latent_avg.dtype)
     with torch.no_grad():
         known = G.mapping(z)
-        parts = [to_size(G.synthesis(known, noise_mode="random", rng=rng), size)] if config.generated else []
+        parts = [to_size(render_with_noise(G, known, rng, share), size)] if config.generated else []
     if photographs:
-        parts.insert(0, to_size(stream.batch(run.step * photographs, photographs).to(device), size))
+        seen = stream.batch(run.step * photographs, photographs, share)
+        parts.insert(0, to_size(seen.to(latent_avg), size))
     return torch.cat(parts), known
 
 
@@ -219,46 +238,29 @@ def _parts(
         run.D.requires_grad_(True)
 
 
-def _train_discriminator(run: EncoderState, G: Generator, codes: Tensor, stage: int, rng: torch.Generator) -> None:
-    """Teach the latent discriminator to tell the encoder's styles from the generator's; now and then keep it smooth."""
-    config, device = run.config, codes.device
+def _train_discriminator(
+    run: EncoderState, G: Generator, codes: Tensor, stage: int, rng: torch.Generator, processes: Processes
+) -> None:
+    """Teach the latent discriminator to tell the encoder's styles from the generator's; now and then keep it smooth.
+
+    Args:
+        codes: this process's, [N, L, D], without gradients.
+    """
+    config, share = run.config, processes.strided
     with torch.no_grad():
-        own = G.mapping(torch.randn(len(codes), G.z_dim, generator=rng, device=device))
+        own = G.mapping(torch.randn(config.batch, G.z_dim, generator=rng, device=codes.device).to(codes.dtype))
     chance = torch.Generator().manual_seed(rng.initial_seed())
-    real = run.pools[0].exchange(own, chance)
-    fake = run.pools[1].exchange(codes[:, : stage + 1], chance)
+    real = share.of(run.pools[0].exchange(own, chance))
+    fake = share.of(run.pools[1].exchange(processes.gather(codes[:, : stage + 1]), chance))
     loss = discriminator_loss(run.D, real, fake)
     loss.backward()
-    run.optimizer_discriminator.step()
+    processes.step(run.optimizer_discriminator)
     run.note("discriminator", loss)
     if run.step % config.r1_interval == 0:
         penalty = r1_penalty(run.D, real)
         (penalty * (config.r1 / 2 * config.r1_interval)).backward()
-        run.optimizer_discriminator.step()
+        processes.step(run.optimizer_discriminator)
         run.note("r1", penalty)
-
-
-def _tell(out: Path, run: EncoderState, stage: int, pace: float, steps: int, log: Log) -> None:
-    """Write and log what happened since the last tick."""
-    run.check_finite()
-    line = {"step": run.step, "stage": stage, **run.take_means()}
-    with (working_folder(out) / STATS).open("ab") as stream:
-        stream.write((json.dumps(line, allow_nan=False) + "\n").encode())
-        run.stats_bytes = stream.tell()
-    told = ", ".join(f"{name} {line[name]:.3f}" for name in ("l2", "perceptual", "code") if name in line)
-    speed, left = run.config.batch / pace, pace * (steps - run.step) / 60
-    log(f"encoder: step {run.step}, {speed:.0f} img/s, {told}, {left:.1f} min left")
-
-
-def _publish(out: Path, run: EncoderState, facts: dict[str, object], half: bool, shown: Tensor) -> None:
-    """Write what is derived from the state."""
-    save_encoder(run.kept, out, {**facts, "steps": run.step}, half=half)
-    fault_point("encoder.mid-publish")
-    sheets = working_folder(out) / SHEETS
-    pictures = [sheets / "latest.png"]
-    if run.step % run.config.checkpoint == 0:
-        pictures.append(sheets / f"{run.step:07d}.png")
-    write_sheet(run.kept, shown, pictures)
 
 
 def _facts(config: EncoderConfig, losses: ImageLosses, seed: int, sources: dict[str, str]) -> dict[str, object]:
@@ -275,28 +277,10 @@ def _count(run: EncoderState) -> int:
     return sum(p.numel() for p in run.encoder.network.parameters())
 
 
-def _prepare(
-    out: Path, run: EncoderState, facts: dict[str, object], half: bool, shown: Tensor, resume: bool, log: Log
-) -> None:
-    """Bring the files and the state to where training goes on."""
-    folder = working_folder(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_partials(folder)
-    for leftover in out.parent.glob(f".{out.name}.*{PARTIAL_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
-    state, stats = folder / STATE, folder / STATS
-    if not resume:
-        shutil.rmtree(folder / SHEETS, ignore_errors=True)
-        for path in (out, state, stats):
-            path.unlink(missing_ok=True)
-    size = 4 * sum(t.numel() for t in run.encoder.network.state_dict().values())
-    require_space(out.parent, 12 * size, "the training state with its temporary copy")
-    if state.exists():
-        run.load(state)
-        log(f"encoder: going on from step {run.step}")
-        _publish(out, run, facts, half, shown)
-    stats.touch()
-    if stats.stat().st_size < run.stats_bytes:
-        log(f"encoder: {stats} is shorter than it was at the checkpoint; what is missing is lost")
-    with stats.open("ab") as stream:
-        stream.truncate(run.stats_bytes)
+def _prepare(folder: EncoderFolder, run: EncoderState, resume: bool, processes: Processes) -> None:
+    """Let process 0 bring the files to where training goes on; then all hold the same state."""
+    if processes.rank == 0:
+        folder.prepare(run, resume)
+    going_on = processes.tell(run.step)
+    if processes.rank > 0 and going_on:
+        run.load(folder.path / STATE)

@@ -17,11 +17,10 @@ from atlas.preset import TrainSettings, override
 from atlas.stage import Stage
 from pipeline.gan.augment import AugmentSettings, RandomDraws, augment
 from pipeline.gan.networks import minibatch_std
-from pipeline.gan.processes import WHOLE, Processes, Share
-from pipeline.gan.stages import run_train_stage
 from pipeline.gan.stream import PhotographStream
 from pipeline.gan.training import train
 from pipeline.photos.dataset import open_dataset
+from pipeline.processes import WHOLE, Processes, Share, run_stage_together
 
 SETTINGS = TrainSettings(
     config="auto",
@@ -105,7 +104,7 @@ from pathlib import Path
 import torch
 from atlas.errors import AtlasError
 from atlas.preset import TrainSettings
-from pipeline.gan.processes import join_processes
+from pipeline.processes import join_processes
 from pipeline.gan.training import train
 with join_processes("cpu") as processes:
     train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3, processes=processes)
@@ -217,7 +216,8 @@ def test_only_one_process_keeps_the_record(tmp_path):
             worked.append((rank, resume))
             result.write_text("done")
 
-        run_train_stage(stage, work, Linked(rank, 2), start_over=start_over, log=lambda line: None)
+        told_to = {"start_over": start_over, "keep": not start_over}
+        run_stage_together(stage, work, Linked(rank, 2), **told_to, log=lambda line: None)
 
     for start_over in (False, False, True):
         for rank in range(2):

@@ -23,7 +23,7 @@ from pipeline.gan.loss import Losses
 from pipeline.gan.notes import Notes
 from pipeline.gan.optimizer import Adam
 from pipeline.gan.stages import train_stage
-from pipeline.gan.state import DivergedError
+from pipeline.gan.statefile import DivergedError
 from pipeline.gan.training import train
 
 SETTINGS = TrainSettings(
@@ -282,7 +282,7 @@ def test_a_damaged_state_is_refused(damage, begun, tiny_dataset):
 
 def test_a_generator_is_no_state(begun, tiny_dataset):
     (begun / "training-state.safetensors").write_bytes((begun / "generator.safetensors").read_bytes())
-    with pytest.raises(InputError, match="not a training state"):
+    with pytest.raises(InputError, match="is no training state"):
         train(tiny_dataset, begun, SETTINGS, 3)
 
 

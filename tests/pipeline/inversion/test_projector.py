@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.func import functional_call
 
 from atlas.errors import InputError
 from pipeline.features import load_perceptual
 from pipeline.inversion import Projector, ProjectorSettings
 from pipeline.inversion.measures import l2, measure
-from pipeline.inversion.noise import NoiseMaps, noise_buffers, noise_regulariser, regulariser_and_gradient, synthesise
+from pipeline.inversion.noise import NoiseMaps, noise_buffers, noise_regulariser, regulariser_and_gradients, synthesise
 from pipeline.inversion.projection import (
     Randomness,
     WStatistics,
@@ -80,13 +82,17 @@ def test_noise_regulariser_of_one_map_as_recorded(recorded, i):
     )
 
 
-@pytest.mark.parametrize("r", [4, 8, 16, 64])
-def test_the_gradient_written_out_is_that_of_the_sum(r):
-    maps = torch.from_numpy(np.random.default_rng(r).standard_normal((3, 2, r, r))).requires_grad_()
-    value, gradient = regulariser_and_gradient(maps)
-    plain = noise_regulariser(maps)
+@given(st.dictionaries(st.sampled_from([4, 8, 16, 32, 64]), st.integers(1, 3), min_size=1), st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_the_gradients_written_out_are_those_of_the_sum(kinds, n):
+    """Of maps of any resolutions, which climb the pyramid together."""
+    rng = np.random.default_rng(n)
+    stacks = [torch.from_numpy(rng.standard_normal((n, k, r, r))).requires_grad_() for r, k in kinds.items()]
+    value, gradients = regulariser_and_gradients(stacks)
+    plain = torch.stack([noise_regulariser(maps).sum(1) for maps in stacks]).sum(0)
     torch.testing.assert_close(value, plain.detach())
-    torch.testing.assert_close(gradient, torch.autograd.grad(plain.sum(), maps)[0], rtol=1e-9, atol=1e-12)
+    for gradient, expected in zip(gradients, torch.autograd.grad(plain.sum(), stacks), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_noise_buffers_in_the_official_order(official_generator, recorded):

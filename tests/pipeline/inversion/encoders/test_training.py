@@ -18,7 +18,7 @@ from atlas.preset import EncoderSettings, override
 from atlas.stage import run_stage
 from pipeline.gan import Generator, load_generator, save_network
 from pipeline.gan.architecture import GeneratorArchitecture
-from pipeline.gan.state import DivergedError
+from pipeline.gan.statefile import DivergedError
 from pipeline.inversion import E4E, ReStyle, load_encoder
 from pipeline.inversion.encoders import training
 from pipeline.inversion.encoders.files import read_facts
@@ -118,6 +118,8 @@ def test_the_state_of_another_run_is_refused(unbroken, tiny_generator_path, tiny
         train_encoder("e4e", tiny_generator_path, tiny_dataset_path, override(SETTINGS, lr=0.01), 3, out, log=quiet)
     with pytest.raises(InputError, match="seed 3 became 4"):
         train_encoder("e4e", tiny_generator_path, tiny_dataset_path, SETTINGS, 4, out, log=quiet)
+    with pytest.raises(InputError, match=r"tensors .*D\.mlp.* of another shape or type"):
+        train_encoder("e4e", tiny_generator_path, tiny_dataset_path, SETTINGS, 3, out, log=quiet, double=True)
     (folder / "state.safetensors").write_bytes(b"torn")
     with pytest.raises(InputError, match="not a whole"):
         train_encoder("e4e", tiny_generator_path, tiny_dataset_path, SETTINGS, 3, out, log=quiet)

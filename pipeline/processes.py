@@ -1,26 +1,31 @@
 """Training in several processes, started by ``torchrun``, that ends in the weights of one process.
 
 Two rules make it so. Every process draws the chance of the whole batch from the same stream and keeps its share of it;
-and a share consists of whole groups of the minibatch standard deviation, so that each group sees the images it would
-see in one process. Groups are strided: with G groups, row r of a batch belongs to group r mod G (`minibatch_std`).
-Process k of n therefore takes the rows whose r mod G lies in [k·G/n, (k+1)·G/n), and this holds for every batch whose
-length is a multiple of G, such as fakes and photographs woven together (`Losses.judge`) or the shorter batch of the
-path length. What remains different is the order in which numbers are added up.
+and what looks across a batch sees what it would see in one process. For StyleGAN2 that is the minibatch standard
+deviation: a share consists of whole groups of it. Groups are strided: with G groups, row r of a batch belongs to group
+r mod G (`minibatch_std`). Process k of n therefore takes the rows whose r mod G lies in [k·G/n, (k+1)·G/n), and this
+holds for every batch whose length is a multiple of G, such as fakes and photographs woven together (`Losses.judge`) or
+the shorter batch of the path length. The encoders have no groups, every n-th row is a process's; there batch norms look
+across, whose means are taken over all processes (`Processes.mean`), and the pools of styles, which take in the styles
+of all (`Processes.gather`). What remains different is the order in which numbers are added up.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from atlas.errors import AtlasError, InputError
+from atlas.progress import Progress, silent
+from atlas.stage import Log, Stage, forget, run_stage
+from pipeline.torchrun import processes_started
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,30 @@ class Share:
 
     def of(self, rows: Tensor) -> Tensor:
         """Return this process's rows of [N, …], [N / count, …]; N is a multiple of ``groups``."""
-        if self.count == 1:
+        if self.count == 1 or not len(rows):
             return rows
         width = self.groups // self.count
         columns = rows.unflatten(0, (-1, self.groups))[:, self.rank * width : (self.rank + 1) * width]
         return columns.flatten(0, 1)
+
+    def whole(self, shares: Sequence[Tensor]) -> Tensor:
+        """Return the batch whose shares these are, in the order of the processes: the inverse of `of`."""
+        width = self.groups // self.count
+        return torch.cat([rows.unflatten(0, (-1, width)) for rows in shares], 1).flatten(0, 1)
+
+    def normal(self, shape: Sequence[int], rng: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Draw unit normal numbers for the whole batch, and return those of a share of this shape, [N, …]."""
+        whole = torch.randn([shape[0] * self.count, *shape[1:]], generator=rng, device=rng.device)
+        return self.of(whole).to(dtype)
+
+
+class Steps(Protocol):
+    """An optimiser: it steps along the gradients of its parameters."""
+
+    parameters: list[Tensor]
+
+    def step(self) -> None:
+        """Take a step, and forget the gradients."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +97,15 @@ class Processes:
             )
         return Share(self.rank, self.count, groups)
 
+    @property
+    def strided(self) -> Share:
+        """Return this process's share of batches without groups, whose length is a multiple of ``count``."""
+        return Share(self.rank, self.count, self.count)
+
+    def heard(self, log: Log, progress: Progress) -> tuple[Log, Progress]:
+        """Return whom this process tells of its work: process 0 those that are given, the others nobody."""
+        return (log, progress) if self.rank == 0 else (_say_nothing, silent)
+
     def sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors of one type by their sums over all processes, in place, in one exchange."""
         if self.count == 1 or not tensors:
@@ -94,6 +127,19 @@ class Processes:
             return value
         averaged: Tensor = _Mean.apply(value, self)
         return averaged
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the whole batch, [N · count, …], of which each process gives its `strided` share [N, …]."""
+        if self.count == 1:
+            return rows
+        shares = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(self.count)]
+        dist.all_gather(shares, rows.contiguous())
+        return self.strided.whole(shares)
+
+    def step(self, optimizer: Steps) -> None:
+        """Take an optimiser's step along the mean of all processes' gradients."""
+        self.average([p.grad for p in optimizer.parameters if p.grad is not None])
+        optimizer.step()
 
     def tell(self, number: int = 0) -> int:
         """Return the number that process 0 tells; the others wait for it."""
@@ -152,10 +198,11 @@ def join_processes(device: str) -> Iterator[Processes]:
     Raises:
         InputError: one GPU was named for several processes.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+    count = processes_started()
+    if count == 1:
         yield Processes(device=device)
         return
-    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    rank = int(os.environ["RANK"])
     on_gpu = device.startswith("cuda")
     if on_gpu:
         if ":" in device:
@@ -167,3 +214,43 @@ def join_processes(device: str) -> Iterator[Processes]:
         yield Processes(rank, count, device)
     finally:
         dist.destroy_process_group()
+
+
+def run_stage_together(
+    stage: Stage,
+    work: Callable[[bool], None],
+    processes: Processes,
+    *,
+    start_over: bool = False,
+    keep: bool = False,
+    log: Log = print,
+) -> None:
+    """Run a training's stage in all its processes: 0 decides and keeps the record, the others work when it does.
+
+    Args:
+        stage, work, keep, log: see `atlas.stage.run_stage`.
+        processes: those that train together, each calling this function.
+        start_over: forget an earlier run.
+
+    Raises:
+        InputError: what `run_stage` and the work raise.
+    """
+    skip, begin, go_on = range(3)
+    if processes.rank > 0:
+        told = processes.tell()
+        if told != skip:
+            work(told == go_on)
+        return
+
+    def work_together(resume: bool) -> None:
+        processes.tell(go_on if resume else begin)
+        work(resume)
+
+    if start_over:
+        forget(stage)
+    if not run_stage(stage, work_together, keep=keep, log=log):
+        processes.tell(skip)
+
+
+def _say_nothing(line: str) -> None:
+    """Take a line of news and keep it; process 0 says it too."""
