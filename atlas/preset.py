@@ -101,16 +101,17 @@ class TrainSettings:
 class EncoderSettings:
     """``[encoder]``: how e4e and ReStyle are trained. 0 stands for "as the backbone's configuration has it".
 
-    ``backbone`` is "full", as published and for a GPU, or "narrow", for small generators and processors. ``variant`` is
-    what ReStyle refines with. ``generated`` is the share of every batch that the generator renders itself, whose codes
-    are known and learnt directly: none as published. It keeps codes nearer to the generator's own; of photographs, an
-    equally long training then gives back less. ``lpips`` is a folder with the user's LPIPS files (AlexNet), ``moco``
-    the user's MoCo v2 checkpoint; without, EfficientNet-Lite0 stands for both. ``half`` writes the encoder's weights
-    as float16.
+    ``backbone`` is "full", as published and for a GPU, or "narrow", for small generators and processors. ``steps`` 0
+    are 200,000, as published, for the one and 2,000 for the other. ``variant`` is what ReStyle refines with.
+    ``generated`` is the share of every batch that the generator renders itself, whose codes are known and learnt
+    directly: none as published. It keeps codes nearer to the generator's own; of photographs, an equally long training
+    then gives back less. ``lpips`` is a folder with the user's LPIPS files (AlexNet), ``moco`` the user's MoCo v2
+    checkpoint, the similarity where it is given; without, EfficientNet-Lite0 stands for both. ``half`` writes the
+    encoder's weights as float16.
     """
 
     backbone: str = _choice("narrow", "narrow", "full")
-    steps: int = _limits(2000, 1, 100_000_000)
+    steps: int = _limits(0, 0, 100_000_000)
     batch: int = _limits(0, 0, 4096)
     optimizer: str = _choice("default", "default", "ranger", "adam")
     lr: float = _limits(0.0, 0.0, 1.0)

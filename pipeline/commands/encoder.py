@@ -34,8 +34,8 @@ def encoder() -> None:
 @settings_options(
     EncoderSettings,
     backbone="full: as published, for a GPU; narrow: for small generators and processors.",
-    steps="Stop after so many steps.",
-    batch="Images per step; here and below 0 means: as the backbone's configuration has it.",
+    steps="Stop after so many steps; here and below 0 means: as the backbone's configuration has it.",
+    batch="Images per step.",
     optimizer="Ranger as published, or Adam.",
     lr="Learning rate.",
     generated="Share of a batch that the generator renders itself, from known codes; published: 0.",

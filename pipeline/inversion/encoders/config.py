@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atlas.errors import InputError
 from atlas.preset import EncoderSettings
@@ -66,6 +66,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class _Recipe:
+    steps: int
     batch: int
     optimizer: str
     lr: float
@@ -84,9 +85,17 @@ class _Recipe:
 # shall be. Pixels weigh more, as they do in the projector where EfficientNet stands for LPIPS; and there is no
 # similarity: small pictures have no deep features worth comparing, and these would take as long as all of the rest.
 _RECIPES = {
-    "full": _Recipe(8, "ranger", 1e-4, 20_000, 2_000, 2e-5, 0, 2_000, "efficientnet-lite0", 1.0),
-    "narrow": _Recipe(8, "adam", 1e-3, 50, 5, 2e-4, 100, 100, "off", 10.0),
+    "full": _Recipe(200_000, 8, "ranger", 1e-4, 20_000, 2_000, 2e-5, 0, 2_000, "efficientnet-lite0", 1.0),
+    "narrow": _Recipe(2_000, 8, "adam", 1e-3, 50, 5, 2e-4, 100, 100, "off", 10.0),
 }
+
+
+def completed(settings: EncoderSettings) -> EncoderSettings:
+    """Return the settings with the number of steps that their backbone's configuration has, where they leave it open.
+
+    The number is no part of `EncoderConfig`: a training goes on when more are asked for.
+    """
+    return replace(settings, steps=settings.steps or _RECIPES[settings.backbone].steps)
 
 
 def resolve(method: str, settings: EncoderSettings, generator: GeneratorArchitecture) -> EncoderConfig:

@@ -73,6 +73,8 @@ class Encoder(nn.Module):
         network: gives raw codes.
         latent_avg: [L, D], the generator's mean code, which raw codes are relative to.
         generator: ReStyle's, for the reconstruction between passes; None for e4e.
+        stage: of progressive training that it reached: styles beyond have no difference from the first, since none
+            was trained. All have where training was whole, and in published files.
 
     Example:
         >>> E = load_encoder("e4e.safetensors")
@@ -85,6 +87,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.architecture = arch
         self.network = build(arch)
+        self.stage = arch.last_stage
         self.register_buffer("latent_avg", latent_avg.detach().clone().float().expand(arch.num_ws, arch.w_dim).clone())
         self._lent: list[Generator] = [] if generator is None else [generator]  # in a list: no part of this module
 
@@ -115,11 +118,11 @@ class Encoder(nn.Module):
         x = to_size(as_photographs(images).to(self.latent_avg), self.architecture.size)
         codes = self.latent_avg.expand(len(x), -1, -1)
         if self.architecture.method == "e4e":
-            yield codes + self.network(x)
+            yield codes + self.network(x, self.stage)
             return
         look = self.average_image().expand(len(x), -1, -1, -1)
         for done in range(self.architecture.iterations):
-            codes = codes + self.network(torch.cat([x, look], 1))
+            codes = codes + self.network(torch.cat([x, look], 1), self.stage)
             yield codes
             if done + 1 < self.architecture.iterations:
                 look = self.render(codes)

@@ -1,7 +1,8 @@
 """Encoders as files: ours, ``METHOD.safetensors``, and the published ``.pt`` of e4e and ReStyle, read as data.
 
 Ours hold the network's tensors as ``encoder.NAME`` by the published names, ``latent_avg`` [num_ws, w_dim], and one
-metadata key, ``encoder``, with JSON: the architecture, and how it was trained.
+metadata key, ``encoder``, with JSON: the architecture, how it was trained, and where progressive training did not come
+to its last stage, the ``stage`` that it reached.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ _PUBLISHED = {
 
 @dataclass(frozen=True)
 class _Read:
-    """A file's content: architecture, the network's tensors by bare names, and the mean code (None: not there)."""
+    """A file's content: architecture, the network's tensors by bare names, mean code (None: not there), stage."""
 
     architecture: EncoderArchitecture
     tensors: Mapping[str, Tensor]
     latent_avg: Tensor | None
+    stage: int
 
 
 def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | None = None) -> Encoder:
@@ -84,6 +86,7 @@ def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | N
         )
     encoder = Encoder(arch, average, generator)
     _fill(encoder, found.tensors, path)
+    encoder.stage = found.stage
     return encoder.eval().requires_grad_(False).to(device)
 
 
@@ -104,6 +107,8 @@ def save_encoder(
         tensors = {n: t.half() if t.ndim > 1 and t.is_floating_point() else t for n, t in tensors.items()}
     tensors["latent_avg"] = encoder.latent_avg.detach().cpu().contiguous()
     table = {"format": FORMAT, "architecture": encoder.architecture.to_dict(), **(facts or {})}
+    if encoder.stage < encoder.architecture.last_stage:
+        table["stage"] = encoder.stage
     with atomic_path(Path(path)) as temporary:
         save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(table, sort_keys=True, allow_nan=False)})
 
@@ -121,10 +126,14 @@ def _read_own(path: Path) -> _Read:
     if path.suffix != ".safetensors":
         raise InputError(f"{path} is not an encoder that can be read: its name must end in .safetensors or .pt")
     tensors, metadata = read_safetensors(path)
-    arch = EncoderArchitecture.from_dict(_facts(metadata, path)["architecture"], str(path))
+    facts = _facts(metadata, path)
+    arch = EncoderArchitecture.from_dict(facts["architecture"], str(path))
+    stage = facts.get("stage", arch.last_stage)
+    if not isinstance(stage, int) or not 0 <= stage <= arch.last_stage:
+        raise InputError(f"{path}: stage must be 0 … {arch.last_stage}, got {stage!r}; train the encoder again")
     if "latent_avg" not in tensors:
         raise InputError(f"{path} is damaged: latent_avg is missing; train the encoder again")
-    return _Read(arch, _bare(tensors), tensors["latent_avg"])
+    return _Read(arch, _bare(tensors), tensors["latent_avg"], stage)
 
 
 def _facts(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -155,7 +164,7 @@ def _read_published(path: Path) -> _Read:
         average = None
         if arch.method == "restyle" or options.get("start_from_latent_avg"):
             raise InputError(f"{path}: latent_avg, the mean code that its codes are relative to, is missing")
-    return _Read(arch, encoder, average)
+    return _Read(arch, encoder, average, arch.last_stage)
 
 
 def _bare(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

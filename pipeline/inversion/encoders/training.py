@@ -28,7 +28,7 @@ from atlas.stage import Log
 from pipeline.gan import Generator, load_generator
 from pipeline.gan.checkpoint import check_device
 from pipeline.gan.stream import PhotographStream
-from pipeline.inversion.encoders.config import EncoderConfig, resolve
+from pipeline.inversion.encoders.config import EncoderConfig, completed, resolve
 from pipeline.inversion.encoders.discriminator import adversarial_loss, discriminator_loss, r1_penalty
 from pipeline.inversion.encoders.encoder import check_unconditional, to_size
 from pipeline.inversion.encoders.files import save_encoder
@@ -68,7 +68,7 @@ def train_encoder(
     log: Log = print,
     progress: Progress = silent,
 ) -> None:
-    """Train an encoder for a generator until ``settings.steps`` steps were taken.
+    """Train an encoder for a generator until ``settings.steps`` steps were taken (0: as many as its configuration has).
 
     Photographs that are held out for comparing inversions are never trained on; they are those on the sheets.
 
@@ -90,6 +90,7 @@ def train_encoder(
         SpaceError: the disk is too full for the checkpoints.
     """
     check_device(device)
+    settings = completed(settings)
     G = load_generator(generator, device)
     check_unconditional(G, str(generator))
     config = resolve(method, settings, G.architecture)
@@ -252,6 +253,7 @@ def _tell(out: Path, run: EncoderState, stage: int, pace: float, steps: int, log
 
 def _publish(out: Path, run: EncoderState, facts: dict[str, object], half: bool, shown: Tensor) -> None:
     """Write what is derived from the state."""
+    run.kept.stage = run.config.stage(run.step - 1)
     save_encoder(run.kept, out, {**facts, "steps": run.step}, half=half)
     fault_point("encoder.mid-publish")
     sheets = working_folder(out) / SHEETS

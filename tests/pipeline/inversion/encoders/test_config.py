@@ -5,7 +5,7 @@ import pytest
 from atlas.errors import InputError
 from atlas.preset import EncoderSettings
 from pipeline.gan.architecture import GeneratorArchitecture
-from pipeline.inversion.encoders.config import resolve
+from pipeline.inversion.encoders.config import completed, resolve
 
 AT_256 = GeneratorArchitecture(512, 0, 512, 256, 3, 2, (512, 512, 512, 512, 256, 128, 64))
 AT_32 = GeneratorArchitecture(64, 0, 64, 32, 3, 2, (64, 64, 64, 32))
@@ -26,6 +26,20 @@ def test_full_is_as_published():
     assert (config.l2, config.perceptual, config.similarity_weight) == (1.0, 0.8, 0.5)
     assert (config.delta, config.adversarial, config.lr_discriminator) == (2e-4, 0.1, 2e-5)
     assert (config.r1, config.r1_interval, config.pool, config.average) == (10.0, 16, 50, 0)
+
+
+def test_left_open_the_steps_are_those_of_the_configuration():
+    assert completed(EncoderSettings(backbone="full")).steps == 200_000
+    assert completed(EncoderSettings()).steps == 2_000
+    assert completed(EncoderSettings(backbone="full", steps=7)).steps == 7
+
+
+@pytest.mark.parametrize("backbone", ["narrow", "full"])
+@pytest.mark.parametrize("variant", ["e4e", "psp"])
+def test_unless_told_otherwise_a_training_reaches_the_last_stage(backbone, variant):
+    settings = completed(EncoderSettings(backbone=backbone, variant=variant))
+    config = resolve("restyle", settings, AT_256)
+    assert config.stage(settings.steps - 1) == config.architecture.last_stage
 
 
 def test_the_published_schedule():

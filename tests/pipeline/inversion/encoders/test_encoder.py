@@ -26,6 +26,18 @@ def test_the_latent_average_is_included(tiny_generator):
 
 
 @pytest.mark.parametrize("method", ["e4e", "restyle"])
+def test_styles_beyond_the_stage_that_training_reached_are_the_first(method, tiny_generator):
+    encoder = encoder_for(tiny_generator, method)
+    images, whole = torch.randn(2, 3, 16, 16), encoder.stage
+    encoder.stage = 2
+    codes = encoder(images) - encoder.latent_avg
+    assert torch.allclose(codes[:, 3:], codes[:, :1].expand(-1, 3, -1), atol=1e-5)
+    assert (codes[:, 1:3] - codes[:, :1]).abs().amax(2).min() > 1e-3
+    encoder.stage = whole
+    assert (encoder(images)[:, 3:] - encoder(images)[:, :1]).abs().amax(2).min() > 1e-3
+
+
+@pytest.mark.parametrize("method", ["e4e", "restyle"])
 def test_a_photograph_has_the_same_code_alone_and_in_a_batch(method, tiny_generator):
     encoder = encoder_for(tiny_generator, method)
     images = torch.randn(4, 3, 16, 16)

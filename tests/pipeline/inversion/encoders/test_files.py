@@ -43,6 +43,17 @@ def test_there_and_back(method, made, tiny_generator, tmp_path):
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
 
+def test_the_stage_that_training_reached_stands_in_the_file_unless_it_is_the_last(made, tmp_path):
+    encoder, path, images = made(), tmp_path / "encoder.safetensors", torch.randn(2, 3, 16, 16)
+    save_encoder(encoder, path)
+    assert "stage" not in read_facts(path)  # as in files from before there was such a fact
+    assert load_encoder(path).stage == encoder.architecture.last_stage
+    encoder.stage = 1
+    save_encoder(encoder, path)
+    assert read_facts(path)["stage"] == 1
+    assert torch.equal(load_encoder(path)(images), encoder(images))
+
+
 def test_half_is_half_as_large_and_nearly_the_same(made, tmp_path):
     encoder = made()
     for half in (False, True):
@@ -90,6 +101,8 @@ def _changed(path, change):
         (lambda t, m: m.clear(), "not an encoder"),
         (lambda t, m: m.update(encoder='{"format": 99}'), "format 99"),
         (lambda t, m: m.update(encoder=m["encoder"].replace("narrow", "broad")), "architecture cannot be read"),
+        (lambda t, m: m.update(encoder=m["encoder"][:-1] + ', "stage": 6}'), "stage must be 0 … 5, got 6"),
+        (lambda t, m: m.update(encoder=m["encoder"][:-1] + ', "stage": "all"}'), "stage must be 0 … 5, got 'all'"),
     ],
 )
 def test_a_damaged_file_is_one_clear_line(change, message, made, tmp_path):

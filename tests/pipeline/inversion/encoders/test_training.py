@@ -135,6 +135,19 @@ def test_what_comes_out(unbroken, tiny_generator_path, tmp_path):
         assert "EfficientNet-Lite0 perceptual" in facts["losses"]
 
 
+def test_what_no_step_has_trained_is_not_used(tiny_generator_path, tiny_dataset_path, tmp_path):
+    """Stage 1 begins in the third step: after two no style has its own difference, after three the second has."""
+    out, images = tmp_path / "e4e.safetensors", torch.randn(2, 3, 16, 16)
+    for steps, stage in ((2, 0), (3, 1), (4, 2)):
+        settings = override(SETTINGS, steps=steps)
+        train_encoder("e4e", tiny_generator_path, tiny_dataset_path, settings, 3, out, log=quiet)
+        encoder = load_encoder(out)
+        codes = encoder(images) - encoder.latent_avg
+        apart = (codes - codes[:, :1]).abs().amax((0, 2))[1:] > 1e-4
+        assert encoder.stage == stage
+        assert apart.tolist() == [style <= stage for style in range(1, 6)]
+
+
 def test_statistics_and_sheets(tiny_generator_path, tiny_dataset_path, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "TICK", 2)
     out = tmp_path / "e4e.safetensors"
