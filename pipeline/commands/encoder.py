@@ -43,7 +43,7 @@ def encoder() -> None:
     iterations="Passes of ReStyle.",
     similarity="Deep features whose direction is compared.",
     lpips="Folder with LPIPS's own files; EfficientNet-Lite0 stands for it without.",
-    moco="MoCo v2's checkpoint, for --similarity moco.",
+    moco="MoCo v2's checkpoint; the similarity then is its.",
     stage_start="Step from which styles differ from the first …",
     stage_every="… one more every so many steps.",
     checkpoint="Checkpoint every so many steps.",

@@ -91,11 +91,22 @@ _RECIPES = {
 
 
 def completed(settings: EncoderSettings) -> EncoderSettings:
-    """Return the settings with the number of steps that their backbone's configuration has, where they leave it open.
+    """Return the settings with what follows from the others filled in: the steps, and MoCo where it is given.
 
-    The number is no part of `EncoderConfig`: a training goes on when more are asked for.
+    The number of steps is no part of `EncoderConfig`: a training goes on when more are asked for.
+
+    Raises:
+        InputError: MoCo asked for and not given, or given and another similarity asked for.
     """
-    return replace(settings, steps=settings.steps or _RECIPES[settings.backbone].steps)
+    if settings.similarity == "moco" and not settings.moco:
+        raise InputError('encoder.similarity is "moco": say where its checkpoint is with encoder.moco')
+    if settings.moco and settings.similarity not in ("default", "moco"):
+        raise InputError(
+            f'encoder.similarity is "{settings.similarity}", which has no use for the checkpoint of encoder.moco: '
+            "leave one of them out"
+        )
+    steps = settings.steps or _RECIPES[settings.backbone].steps
+    return replace(settings, steps=steps, similarity="moco" if settings.moco else settings.similarity)
 
 
 def resolve(method: str, settings: EncoderSettings, generator: GeneratorArchitecture) -> EncoderConfig:
@@ -107,12 +118,11 @@ def resolve(method: str, settings: EncoderSettings, generator: GeneratorArchitec
         generator: whose codes the encoder shall give: resolution, number and size of styles are read from it.
 
     Raises:
-        InputError: an unknown method, or MoCo asked for and not given.
+        InputError: an unknown method, or as `completed`.
     """
+    settings = completed(settings)
     if method not in METHODS:
         raise InputError(f"an encoder's method must be one of {', '.join(METHODS)}, got {method!r}")
-    if settings.similarity == "moco" and not settings.moco:
-        raise InputError('encoder.similarity is "moco": say where its checkpoint is with encoder.moco')
     recipe = _RECIPES[settings.backbone]
     batch = settings.batch or recipe.batch
     optimizer = recipe.optimizer if settings.optimizer == "default" else settings.optimizer

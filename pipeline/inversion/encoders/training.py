@@ -51,7 +51,7 @@ def working_folder(out: Path) -> Path:
 
 def inputs(generator: Path, dataset: Path, settings: EncoderSettings) -> dict[str, Path]:
     """Return the files and folders that decide a training, by name."""
-    given = {"lpips": settings.lpips, "moco": settings.moco if settings.similarity == "moco" else ""}
+    given = {"lpips": settings.lpips, "moco": settings.moco}
     return {"generator": generator, "dataset": dataset} | {name: Path(path) for name, path in given.items() if path}
 
 

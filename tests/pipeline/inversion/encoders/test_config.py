@@ -74,6 +74,16 @@ def test_shares_are_rounded():
     assert resolve("e4e", EncoderSettings(batch=10, generated=0.33), AT_32).generated == 3
 
 
+@pytest.mark.parametrize("backbone", ["narrow", "full"])
+def test_where_the_user_has_moco_it_is_the_similarity(backbone):
+    settings = EncoderSettings(backbone=backbone, moco="moco.pth.tar")
+    assert resolve("e4e", settings, AT_256).similarity == completed(settings).similarity == "moco"
+    assert completed(EncoderSettings()).similarity == "default"  # as records of stages have it
+    for other in ("off", "efficientnet-lite0"):
+        with pytest.raises(InputError, match=rf'similarity is "{other}".*encoder\.moco.*leave one of them out'):
+            resolve("e4e", EncoderSettings(similarity=other, moco="moco.pth.tar"), AT_256)
+
+
 def test_moco_without_its_file_is_refused():
     with pytest.raises(InputError, match=r"encoder\.moco"):
         resolve("e4e", EncoderSettings(similarity="moco"), AT_32)

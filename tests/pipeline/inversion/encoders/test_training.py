@@ -348,12 +348,13 @@ def test_a_generator_as_auto_makes_it_at_256_px(backbone, method, tmp_path):
 def test_a_stage_hangs_on_the_users_networks_and_not_on_where_they_lie(
     tiny_generator_path, tiny_dataset_path, tmp_path
 ):
-    settings = override(SETTINGS, lpips=str(tmp_path / "mine"), similarity="moco", moco=str(tmp_path / "moco.pth"))
+    settings = override(SETTINGS, lpips=str(tmp_path / "mine"), similarity="default", moco=str(tmp_path / "moco.pth"))
     out = tmp_path / "e4e.safetensors"
     stage, _ = encoder_stage(
         "e4e", tiny_generator_path, tiny_dataset_path, settings, 1, "cpu", out, tmp_path / "e4e.stage.json"
     )
     assert {"generator", "dataset", "lpips", "moco"} == set(stage.inputs)
     assert str(tmp_path) not in json.dumps(dict(stage.settings))
+    assert stage.settings["similarity"] == "moco"
     with pytest.raises(InputError, match="the lpips that stage encoder e4e reads is not there"):
         run_stage(stage, lambda resume: None, log=quiet)
