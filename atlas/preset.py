@@ -139,6 +139,9 @@ class InvertSettings:
     that many of them (0: all), a seeded choice that keeps the classes balanced. ``compared`` photographs that no
     encoder is trained on are inverted by every method beside these, so that methods can be compared on them.
 
+    ``lpips`` is a folder with the user's LPIPS files (VGG16), by which the projector then searches and all methods are
+    measured; without, EfficientNet-Lite0 stands for it.
+
     The rest is the projector's: ``steps`` of its optimiser, one code per photograph ("w") or one per layer ("w+"),
     ``start`` from an encoder's codes rather than from the mean, ``patience``: after so many steps without gain a
     photograph goes straight to the ramp-down (0: never, as published), ``pixel_weight``: of the squared difference of
@@ -150,6 +153,7 @@ class InvertSettings:
     photographs: str = _choice("all", "all", "extremes")
     limit: int = _limits(0, 0, 10_000_000)
     compared: int = _limits(200, 1, 1_000_000)
+    lpips: str = ""
     steps: int = _limits(1000, 1, 100_000)
     space: str = _choice("w", "w", "w+")
     start: str = _choice("", "", *ENCODERS)

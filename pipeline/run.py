@@ -197,7 +197,7 @@ class Chain:
     def _compare(self, progress: Progress) -> tuple[Stage, Work]:
         folder, out = self.folder, self.folder.comparison
         return compare_stage(
-            Sources(folder.generator, folder.dataset, self._latents()),
+            Sources(folder.generator, folder.dataset, self._latents(), self.preset.invert.lpips),
             OwnCodes.sample,
             self.preset.invert.compared,
             self.preset.seed,

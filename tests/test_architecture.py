@@ -14,8 +14,10 @@ ALLOWED = {
     "gan": {"photos", "torchfile"},
     "features": set(),
     "torchfile": set(),
-    "inversion": {"photos", "gan", "features", "torchfile"},
-    "metrics": {"photos", "gan", "features", "inversion", "torchfile"},
+    "weights": {"gan", "torchfile"},
+    "lpips": {"features", "weights"},
+    "inversion": {"photos", "gan", "features", "lpips", "weights", "torchfile"},
+    "metrics": {"photos", "gan", "features", "lpips", "weights", "inversion"},
     "boundaries": {"photos", "gan", "inversion", "features"},
     "render": {"photos", "gan", "inversion", "boundaries"},
 }

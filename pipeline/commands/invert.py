@@ -30,6 +30,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
     photographs="All, or those in the most or least deprived fifth of an axis.",
     limit="The projector inverts at most so many, balanced over the classes; 0 for all.",
     compared="So many that no encoder is trained on are inverted beside these, to compare methods on.",
+    lpips="Folder with LPIPS's own files (VGG16); EfficientNet-Lite0 stands for it without.",
     steps="The projector: steps of the optimiser.",
     space="The projector: one code per photograph (w), or one per layer (w+).",
     patience="The projector: after so many steps without gain go to the ramp-down; 0 for never.",

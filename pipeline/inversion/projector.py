@@ -1,7 +1,7 @@
 """StyleGAN2-ADA's projector (Karras et al. 2020): the w whose image has the photograph's features, found by Adam.
 
 As published, but for two things. The features are any `FeatureFunction`; by default EfficientNet-Lite0's, since
-VGG16 LPIPS is a download that holds code; and since these are coarser, the pixels themselves have a part in the loss
+LPIPS's VGG16 is the user's to bring (`pipeline.lpips`); and since these are coarser, the pixels themselves have a part in the loss
 (`ProjectorSettings.pixel_weight`). And many photographs are optimised at once: with its own optimiser state, its own
 noise maps and its own random stream each one's code is the same alone and in any batch: `projection` has the loop.
 """
