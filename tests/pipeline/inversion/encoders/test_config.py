@@ -3,7 +3,7 @@
 import pytest
 
 from atlas.errors import InputError
-from atlas.preset import EncoderSettings
+from atlas.preset import EncoderSettings, find_preset, load_preset
 from pipeline.gan.architecture import GeneratorArchitecture
 from pipeline.inversion.encoders.config import completed, resolve
 
@@ -40,6 +40,18 @@ def test_unless_told_otherwise_a_training_reaches_the_last_stage(backbone, varia
     settings = completed(EncoderSettings(backbone=backbone, variant=variant))
     config = resolve("restyle", settings, AT_256)
     assert config.stage(settings.steps - 1) == config.architecture.last_stage
+
+
+@pytest.mark.parametrize("method", ["e4e", "restyle"])
+def test_the_papers_preset_trains_and_projects_as_published(method):
+    preset = load_preset(find_preset("paper"))
+    config, inversion = resolve(method, preset.encoder, AT_256), preset.invert
+    assert config.architecture.backbone == {"e4e": "ir-se50", "restyle": "resnet34"}[method]
+    assert completed(preset.encoder).steps == 200_000
+    assert (config.batch, config.generated, config.optimizer, config.lr, config.l2) == (8, 0, "ranger", 1e-4, 1.0)
+    assert (config.mirror, config.average, config.architecture.progressive) == (True, 0, True)
+    assert (inversion.steps, inversion.space, inversion.start, inversion.patience) == (1000, "w", "", 0)
+    assert inversion.pixel_weight == 0
 
 
 def test_the_published_schedule():
