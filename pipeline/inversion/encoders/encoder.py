@@ -5,37 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atlas.errors import InputError
 from pipeline.gan import Generator
 from pipeline.inversion.encoders.architecture import EncoderArchitecture
 from pipeline.inversion.encoders.networks import build
-
-
-def to_size(images: Tensor, size: int) -> Tensor:
-    """Bring images [N, C, H, W] to ``size``: shrunk by the mean over areas, enlarged by repeating pixels, as published.
-
-    Photographs and reconstructions pass through the same rule, so that they can be compared.
-    """
-    return images if images.shape[-1] == size else F.interpolate(images, size=(size, size), mode="area")
-
-
-def as_photographs(images: Tensor) -> Tensor:
-    """Return images as RGB: greyscale [N, 1, H, W] is repeated.
-
-    Raises:
-        InputError: not [N, 3 or 1, H, H] floating-point numbers.
-    """
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[2] != images.shape[3]:
-        raise InputError(
-            f"photographs must be square, [N, 3, H, H] or greyscale [N, 1, H, H], got {list(images.shape)}: "
-            "crop them first, as `atlas dataset import` does"
-        )
-    if not images.is_floating_point():
-        raise InputError(f"photographs must be floating-point numbers in [-1, 1], got {images.dtype}")
-    return images.expand(-1, 3, -1, -1)
+from pipeline.inversion.inputs import check_unconditional, prepared, to_size
 
 
 def check_generator(arch: EncoderArchitecture, generator: Generator, file: str) -> None:
@@ -50,19 +26,6 @@ def check_generator(arch: EncoderArchitecture, generator: Generator, file: str) 
             f"{generator.w_dim}: use the generator that the encoder was trained for"
         )
     check_unconditional(generator, "the generator")
-
-
-def check_unconditional(generator: Generator, name: str) -> None:
-    """Refuse a conditional generator, and one of other images than RGB.
-
-    Raises:
-        InputError: see above.
-    """
-    if generator.c_dim or generator.img_channels != 3:
-        raise InputError(
-            f"{name} must be an unconditional generator of RGB images, got {generator.img_channels} channels and a "
-            f"condition of {generator.c_dim} numbers: use another"
-        )
 
 
 class Encoder(nn.Module):
@@ -115,7 +78,7 @@ class Encoder(nn.Module):
 
     def passes(self, images: Tensor) -> Iterator[Tensor]:
         """Yield the codes after every pass, [N, num_ws, w_dim]: one for e4e, ``iterations`` for ReStyle."""
-        x = to_size(as_photographs(images).to(self.latent_avg), self.architecture.size)
+        x = prepared(images, self.architecture.size, self.latent_avg)
         codes = self.latent_avg.expand(len(x), -1, -1)
         if self.architecture.method == "e4e":
             yield codes + self.network(x, self.stage)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from atlas.errors import InputError
 from pipeline.inversion.encoders.architecture import EncoderArchitecture
-from pipeline.inversion.encoders.encoder import Encoder, to_size
+from pipeline.inversion.encoders.encoder import Encoder
+from pipeline.inversion.inputs import to_size
 
 
 def encoder_for(generator, method="e4e", variant="e4e") -> Encoder:

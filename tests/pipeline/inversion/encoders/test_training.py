@@ -206,6 +206,11 @@ def test_the_estimators_have_scikit_learns_manner(unbroken, tiny_generator_path,
         E4E().invert(torch.zeros(1, 3, 16, 16))
     with pytest.raises(InputError, match="an encoder of e4e, not of restyle"):
         ReStyle().load(path, tiny_generator_path)
+    generator, restyle = load_generator(tiny_generator_path), tmp_path / "restyle.safetensors"
+    restyle.write_bytes(unbroken["restyle"]["restyle.safetensors"])
+    photographs = torch.randn(2, 3, 16, 16)
+    found = [ReStyle().load(restyle, given).invert(photographs) for given in (generator, str(tiny_generator_path))]
+    assert torch.equal(*found)
     model, images, seen = E4E(batch=2).load(path), torch.randn(5, 3, 16, 16), []
     codes = model.invert(images, lambda done, total: seen.append((done, total)))
     assert torch.allclose(codes, model.encoder_(images), atol=1e-5)
