@@ -10,6 +10,7 @@ from atlas.commands.settings import device_option, seed_option, settings_options
 from atlas.commands.terminal import progress_bar, say
 from atlas.preset import EncoderSettings
 from atlas.stage import run_stage
+from pipeline.commands.options import refuse_unused
 from pipeline.inversion.encoders.architecture import METHODS
 from pipeline.inversion.encoders.stages import encoder_stage
 
@@ -73,6 +74,10 @@ def train(
         atlas encoder train --method e4e --generator train/generator.safetensors --data dataset.zip \\
             --out encoders/e4e.safetensors --steps 1500
     """
+    if method != "restyle":
+        refuse_unused(f"with --method {method}", "variant", "iterations")
+    elif settings.variant == "psp":
+        refuse_unused("with --variant psp, whose styles all differ from the start", "stage_start", "stage_every")
     record = out.with_name(f"{out.stem}.stage.json")
     with progress_bar("encoder") as progress:
         stage, work = encoder_stage(method, generator, data, settings, seed, device, out, record, say, progress)

@@ -40,7 +40,7 @@ INVERT_VERSION = 2
 COMPARE_VERSION = 1
 LPIPS_NET = "vgg16"  # with it the projector is published, and figures that compare methods usually are
 _FOR_ALL = ("batch", "photographs", "compared")
-_FOR_THE_PROJECTOR = ("limit", "steps", "space", "patience", "pixel_weight", "keep_noise")
+FOR_THE_PROJECTOR = ("limit", "steps", "space", "patience", "pixel_weight", "keep_noise")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def invert_stage(
         InputError: the method needs an encoder and none is given, or has no use for one that is.
     """
     _require_sources(method, sources)
-    names = _FOR_ALL if method in ENCODERS else (*_FOR_ALL, *_FOR_THE_PROJECTOR)
+    names = _FOR_ALL if method in ENCODERS else (*_FOR_ALL, *FOR_THE_PROJECTOR)
     chosen = {name: getattr(settings, name) for name in names}
     inputs = {
         "generator": sources.generator,

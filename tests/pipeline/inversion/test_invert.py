@@ -226,11 +226,19 @@ def test_a_generator_that_gives_no_numbers(tmp_path, tiny_generator, tiny_datase
 
 
 def test_what_does_not_go_together_is_refused(tmp_path, tiny_generator_path, tiny_dataset_path, unbroken):
-    run = (tiny_generator_path, tiny_dataset_path, tmp_path / "x.safetensors")
-    refused(invert(*run, "--method", "e4e"), "e4e inverts by a trained encoder", "--encoder")
-    refused(invert(*run, "--encoder", str(unbroken)), "the projector uses no encoder", "--start")
+    paths = ["--generator", str(tiny_generator_path), "--data", str(tiny_dataset_path)]
+
+    def run(*options):
+        return CliRunner().invoke(main, ["invert", *paths, "--out", str(tmp_path / "x.safetensors"), *options])
+
+    refused(run("--method", "e4e"), "e4e inverts by a trained encoder", "--encoder")
+    refused(run("--encoder", str(unbroken)), "the projector uses no encoder", "--start")
     both = ("--encoder", str(unbroken), "--start", str(unbroken))
-    refused(invert(*run, "--method", "restyle", *both), "--start is for the projector")
+    refused(run("--method", "restyle", *both), "--start is for the projector")
+    for option in (("--steps", "1000"), ("--space", "w+"), ("--patience", "3"), ("--pixel-weight", "0")):
+        refused(run("--method", "e4e", "--encoder", str(unbroken), *option), f"{option[0]} would change nothing", "e4e")
+    some = ("--limit", "3", "--no-keep-noise", "--batch", "2")
+    refused(run("--method", "restyle", *some), "--limit, --keep-noise would change nothing with --method restyle")
 
 
 def refused(done, *words):

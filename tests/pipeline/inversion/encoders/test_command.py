@@ -38,6 +38,8 @@ def test_bad_input_is_one_line_and_exit_code_2(tiny_generator_path, tiny_dataset
         [*base, "--method", "projector"],
         [*base, "--method", "e4e", "--similarity", "moco"],
         [*base, "--method", "e4e", "--similarity", "off", "--moco", str(tmp_path / "moco.pth.tar")],
+        [*base, "--method", "e4e", "--variant", "psp", "--iterations", "3"],
+        [*base, "--method", "restyle", "--variant", "psp", "--stage-start", "5"],
         [*base, "--method", "e4e", "--generated", "2"],
         [*base, "--method", "e4e", "--lpips", str(tmp_path / "absent")],
         [*base, "--method", "e4e", "--device", "nowhere"],
@@ -47,3 +49,5 @@ def test_bad_input_is_one_line_and_exit_code_2(tiny_generator_path, tiny_dataset
         assert done.exit_code == 2, (arguments, done.output)
         assert len(done.output.strip().splitlines()) <= 2
         assert "Traceback" not in done.output
+    told = CliRunner().invoke(main, [*base, "--method", "e4e", "--variant", "e4e", "--iterations", "5"]).output
+    assert "--variant, --iterations would change nothing with --method e4e: leave them out" in told
