@@ -36,7 +36,7 @@ def quiet(line: str) -> None:
     pass
 
 
-def start(method, generator, dataset, out: Path, fault: str = "") -> tuple[int, str]:
+def start(method, generator, dataset, out: Path, fault: str = "", settings=SETTINGS) -> tuple[int, str]:
     """Train in a process of its own, which may be killed; return how it ended and what it said.
 
     A forked one: importing PyTorch anew would take longer than all of the training.
@@ -48,7 +48,7 @@ def start(method, generator, dataset, out: Path, fault: str = "") -> tuple[int, 
             os.environ["ATLAS_FAULT"] = fault
             with said.open("w") as stream:
                 log = functools.partial(print, file=stream, flush=True)
-                train_encoder(method, generator, dataset, SETTINGS, 3, out, log=log)
+                train_encoder(method, generator, dataset, settings, 3, out, log=log)
             os._exit(0)
         finally:
             os._exit(1)
@@ -99,6 +99,25 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(
         assert ("going on from" in said) == kept
     assert start(method, tiny_generator_path, tiny_dataset_path, out)[0] == 0
     assert contents(tmp_path) == unbroken[method]
+
+
+def test_with_ranger_slow_weights_outlive_a_kill(tiny_generator_path, tiny_dataset_path, tmp_path):
+    """Every sixth step falls back half-way to where the weights were six steps before, on either side of a kill."""
+    ranger = override(SETTINGS, optimizer="ranger", steps=14, lr=0.01)
+    whole, out = tmp_path / "whole" / "e4e.safetensors", tmp_path / "killed" / "e4e.safetensors"
+    for path in (whole, out):
+        path.parent.mkdir()
+    train_encoder("e4e", tiny_generator_path, tiny_dataset_path, ranger, 3, whole, log=quiet)
+    state = out.with_suffix(".training") / "state.safetensors"
+    for fault in ("encoder.step:6", "encoder.step:7"):  # with 5 and 10 steps done; goes on from 4 and from 8
+        ended, _ = start("e4e", tiny_generator_path, tiny_dataset_path, out, fault, ranger)
+        assert ended == -signal.SIGKILL
+        tensors = load_file(state)
+        first = next(name for name in tensors if name.startswith("encoder.") and name.endswith("weight"))
+        assert not torch.equal(tensors["optimizer.slow.0"], tensors[first])
+    ended, said = start("e4e", tiny_generator_path, tiny_dataset_path, out, settings=ranger)
+    assert (ended, "going on from step 8" in said) == (0, True)
+    assert contents(out.parent) == contents(whole.parent)
 
 
 def test_a_finished_run_trains_on_as_if_it_had_been_longer(unbroken, tiny_generator_path, tiny_dataset_path, tmp_path):
