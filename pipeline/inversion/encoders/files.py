@@ -41,7 +41,7 @@ _PUBLISHED = {
 
 @dataclass(frozen=True)
 class _Read:
-    """A file's content: architecture, the network's tensors by bare names, mean code (None: not there), stage."""
+    """A file's content: architecture, the network's tensors by bare names, mean code (None: to be estimated), stage."""
 
     architecture: EncoderArchitecture
     tensors: Mapping[str, Tensor]
@@ -55,8 +55,9 @@ def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | N
     Args:
         path: our ``.safetensors``, or a published e4e or ReStyle ``.pt``; nothing in either is executed.
         device: where it shall run.
-        generator: what the codes are for. ReStyle needs it; a published ReStyle file brings its own, which is used
-            where none is given.
+        generator: what the codes are for. ReStyle needs it; a published file brings its own, which is used where none
+            is given. Where a published file has no mean code it is the generator's, estimated from seeded latents if
+            that has none either.
 
     Raises:
         InputError: not readable, not an encoder, a tensor missing, unexpected or of another shape (all are listed), the
@@ -70,7 +71,7 @@ def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | N
     check_device(device)
     found = _read_published(path) if path.suffix == ".pt" else _read_own(path)
     arch = found.architecture
-    if arch.method == "restyle" and generator is None:
+    if generator is None and (arch.method == "restyle" or found.latent_avg is None):
         if path.suffix != ".pt":
             raise InputError(
                 f"{path} is a ReStyle encoder, which looks at its own reconstructions: give its generator too, "
@@ -79,7 +80,10 @@ def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | N
         generator = load_generator(path, device)
     if generator is not None:
         check_generator(arch, generator, str(path))
-    average = found.latent_avg if found.latent_avg is not None else torch.zeros(arch.w_dim)
+    average = found.latent_avg
+    if average is None:
+        assert generator is not None  # given, or the file's own
+        average = generator.mapping.w_avg
     if tuple(average.shape) not in {(arch.w_dim,), (arch.num_ws, arch.w_dim)}:
         raise InputError(
             f"{path}: latent_avg must be [{arch.num_ws}, {arch.w_dim}] or [{arch.w_dim}], got {list(average.shape)}"
@@ -154,16 +158,17 @@ def _read_published(path: Path) -> _Read:
         raise InputError(f"{path} is not a published e4e or ReStyle file: it must hold state_dict and opts")
     encoder = _bare({name: t for name, t in tensors.items() if isinstance(t, Tensor)})
     kind = options.get("encoder_type")
-    if kind not in _PUBLISHED:
+    if not isinstance(kind, str) or kind not in _PUBLISHED:
         raise InputError(f"{path}: encoder_type must be one of {', '.join(_PUBLISHED)}, got {kind!r}")
     iterations = options.get("n_iters_per_batch", ITERATIONS)
+    if not isinstance(iterations, int) or isinstance(iterations, bool) or iterations < 1:
+        raise InputError(f"{path}: n_iters_per_batch must be a whole number from 1 up, got {iterations!r}")
     shapes = {name: tuple(t.shape) for name, t in encoder.items()}
     arch = EncoderArchitecture.infer(shapes, _PUBLISHED[kind], iterations, str(path))
     average = content.get("latent_avg")
     if not isinstance(average, Tensor):
-        average = None
-        if arch.method == "restyle" or options.get("start_from_latent_avg"):
-            raise InputError(f"{path}: latent_avg, the mean code that its codes are relative to, is missing")
+        relative = arch.method == "restyle" or options.get("start_from_latent_avg")
+        average = None if relative else torch.zeros(arch.w_dim)
     return _Read(arch, encoder, average, arch.last_stage)
 
 

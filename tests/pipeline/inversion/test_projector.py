@@ -54,6 +54,20 @@ def test_schedules_as_recorded(recorded):
     np.testing.assert_allclose(strengths, tensors["out.schedule.w_noise_over_w_std"], rtol=0, atol=1e-8)
 
 
+def test_schedules_of_the_recorded_generator_and_trace(official_generator, recorded):
+    tensors, facts = recorded
+    atol, config = facts["suggested_atol"], facts["config"]
+    std = w_statistics(official_generator, config["w_avg_samples"]).std
+    for name, steps, total in (
+        ("schedule.w_noise_scale_for_this_G", tensors["out.schedule.steps"].tolist(), config["schedule_num_steps"]),
+        ("trace.w_noise_scale", range(config["trace_num_steps"]), config["trace_num_steps"]),
+    ):
+        found = torch.tensor([std * w_noise_strength(step, ProjectorSettings(steps=total)) for step in steps])
+        assert (found - tensors[f"out.{name}"]).abs().max() <= atol[f"out.{name}"], name
+    rates = [learning_rate(step, ProjectorSettings(steps=20)) for step in range(20)]
+    assert (torch.tensor(rates) - tensors["out.trace.lr"]).abs().max() <= atol["out.trace.lr"]
+
+
 def test_the_published_numbers_are_the_defaults(recorded):
     _, facts = recorded
     config, ours = facts["config"], ProjectorSettings()
@@ -106,6 +120,7 @@ def test_trace_of_twenty_steps_as_recorded(official_generator, recorded):
         "w": torch.cat([s.w[:, 0] for s in steps]),
         "dist": torch.cat([s.distance for s in steps]),
         "reg": torch.cat([s.regulariser for s in steps]),
+        "loss": torch.cat([s.distance + 1e5 * s.regulariser for s in steps]),
     }
     for name, value in found.items():
         assert (value - tensors[f"out.trace.{name}"]).abs().max() <= atol[f"out.trace.{name}"], name
