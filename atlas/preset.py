@@ -106,8 +106,8 @@ class EncoderSettings:
     ``generated`` is the share of every batch that the generator renders itself, whose codes are known and learnt
     directly: none as published. It keeps codes nearer to the generator's own; of photographs, an equally long training
     then gives back less. ``lpips`` is a folder with the user's LPIPS files (AlexNet), ``moco`` the user's MoCo v2
-    checkpoint, the similarity where it is given; without, EfficientNet-Lite0 stands for both. ``half`` writes the
-    encoder's weights as float16.
+    checkpoint, the similarity where it is given, both looked up as ``train.init`` is; without, EfficientNet-Lite0
+    stands for both. ``half`` writes the encoder's weights as float16.
     """
 
     backbone: str = _choice("narrow", "narrow", "full")
@@ -139,8 +139,8 @@ class InvertSettings:
     that many of them (0: all), a seeded choice that keeps the classes balanced. ``compared`` photographs that no
     encoder is trained on are inverted by every method beside these, so that methods can be compared on them.
 
-    ``lpips`` is a folder with the user's LPIPS files (VGG16), by which the projector then searches and all methods are
-    measured; without, EfficientNet-Lite0 stands for it.
+    ``lpips`` is a folder with the user's LPIPS files (VGG16), looked up as ``train.init`` is, by which the projector
+    then searches and all methods are measured; without, EfficientNet-Lite0 stands for it.
 
     The rest is the projector's: ``steps`` of its optimiser, one code per photograph ("w") or one per layer ("w+"),
     ``start`` from an encoder's codes rather than from the mean, ``patience``: after so many steps without gain a
@@ -293,6 +293,18 @@ def override(settings: Any, **given: Any) -> Any:
     """
     table = dataclasses.asdict(settings) | {k: v for k, v in given.items() if v is not None}
     return _build(type(settings), table, "")
+
+
+def located(settings: Any, data: Path | None, *names: str) -> Any:
+    """Return a section with the files that it names looked up in the data folder; without one, where the command runs.
+
+    Args:
+        settings: a section of a preset.
+        data: the folder; None for none.
+        names: of its fields that hold a path, or nothing.
+    """
+    given = {name: getattr(settings, name) for name in names} if data else {}
+    return override(settings, **{name: str(data / path) for name, path in given.items() if data and path})
 
 
 def _build(kind: type, table: dict[str, Any], prefix: str) -> Any:
