@@ -148,21 +148,21 @@ class Perceptual:
     sha256: str
 
 
-def choose_perceptual(folder: str, net: str, device: str | torch.device = "cpu") -> Perceptual:
+def choose_perceptual(folder: str, net: str, like: str | torch.device | Tensor = "cpu") -> Perceptual:
     """Return LPIPS where the user has it, else the perceptual distance of EfficientNet-Lite0, which is always there.
 
     Args:
         folder: of the user's LPIPS files; "" for none.
         net: which LPIPS, "alexnet" or "vgg16".
-        device: where it shall run.
+        like: a device on which, or a tensor where and in whose type, it shall run.
 
     Raises:
         InputError: as `load_lpips`.
     """
     if not folder:
-        return Perceptual(load_perceptual(device), PERCEPTUAL_NAME, weights_sha256())
+        return Perceptual(load_perceptual().to(like), PERCEPTUAL_NAME, weights_sha256())
     files = lpips_files(Path(folder), net)
-    loaded = load_lpips(*files, net, device)
+    loaded = load_lpips(*files, net).to(like)
     return Perceptual(loaded, loaded.name, " ".join(map(sha256_path, files)))
 
 
@@ -175,14 +175,13 @@ def lpips_files(folder: Path, net: str = "alexnet") -> tuple[Path, Path]:
     return _file(folder, net), _file(folder, _RECIPES[net].linear)
 
 
-def load_lpips(network: Path, learnt: Path, net: str = "alexnet", device: str | torch.device = "cpu") -> Lpips:
+def load_lpips(network: Path, learnt: Path, net: str = "alexnet") -> Lpips:
     """Load LPIPS from the user's files, frozen.
 
     Args:
         network: torchvision's AlexNet or VGG16.
         learnt: LPIPS's weights for it.
         net: "alexnet" or "vgg16".
-        device: where it shall run.
 
     Raises:
         InputError: a file is not data, or not what it should be.
@@ -192,7 +191,7 @@ def load_lpips(network: Path, learnt: Path, net: str = "alexnet", device: str | 
     fill(found.learnt, read_tensors(learnt), learnt, f"the linear layers of LPIPS 0.1 for {net}")
     if any(bool((weight < 0).any()) for weight in found.learnt.weights()):
         raise InputError(f"{learnt}: the weights of {found.name} must not be negative; are these version 0.1?")
-    return found.to(device)
+    return found
 
 
 def _file(folder: Path, stem: str) -> Path:

@@ -114,7 +114,7 @@ def lpips_distance(vgg_path: Path, linear_path: Path, device: str) -> Distance:
 
     Errors as `pipeline.lpips.load_lpips`.
     """
-    network = load_lpips(vgg_path, linear_path, "vgg16", device).double()
+    network = load_lpips(vgg_path, linear_path, "vgg16").double().to(device)
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
         if a.shape[-1] > LPIPS_SIDE:

@@ -81,5 +81,7 @@ def test_where_the_user_has_none_another_distance_stands_for_it_by_name(write_lp
     assert (own.name, other.name) == ("LPIPS (vgg16)", "EfficientNet-Lite0 perceptual")
     assert own.sha256 == " ".join(sha256_path(file) for file in files)
     assert own.features(torch.zeros(1, 3, 16, 16)).shape != other.features(torch.zeros(1, 3, 16, 16)).shape
+    exact = choose_perceptual(str(tmp_path), "vgg16", torch.zeros((), dtype=torch.float64))
+    assert exact.features(torch.zeros(1, 3, 16, 16, dtype=torch.float64)).dtype == torch.float64
     with pytest.raises(InputError, match=r"has no alexnet\.pth"):
         choose_perceptual(str(tmp_path), "alexnet")
