@@ -101,16 +101,17 @@ class TrainSettings:
 class EncoderSettings:
     """``[encoder]``: how e4e and ReStyle are trained. 0 stands for "as the backbone's configuration has it".
 
-    ``backbone`` is "full", as published and for a GPU, or "narrow", for small generators and processors. ``variant`` is
-    what ReStyle refines with. ``generated`` is the share of every batch that the generator renders itself, whose codes
-    are known and learnt directly: none as published. It keeps codes nearer to the generator's own; of photographs, an
-    equally long training then gives back less. ``lpips`` is a folder with the user's LPIPS files (AlexNet), ``moco``
-    the user's MoCo v2 checkpoint; without, EfficientNet-Lite0 stands for both. ``half`` writes the encoder's weights
-    as float16.
+    ``backbone`` is "full", as published and for a GPU, or "narrow", for small generators and processors. ``steps`` 0
+    are 200,000, as published, for the one and 2,000 for the other. ``variant`` is what ReStyle refines with.
+    ``generated`` is the share of every batch that the generator renders itself, whose codes are known and learnt
+    directly: none as published. It keeps codes nearer to the generator's own; of photographs, an equally long training
+    then gives back less. ``lpips`` is a folder with the user's LPIPS files (AlexNet), ``moco`` the user's MoCo v2
+    checkpoint, the similarity where it is given, both looked up as ``train.init`` is; without, EfficientNet-Lite0
+    stands for both. ``half`` writes the encoder's weights as float16.
     """
 
     backbone: str = _choice("narrow", "narrow", "full")
-    steps: int = _limits(2000, 1, 100_000_000)
+    steps: int = _limits(0, 0, 100_000_000)
     batch: int = _limits(0, 0, 4096)
     optimizer: str = _choice("default", "default", "ranger", "adam")
     lr: float = _limits(0.0, 0.0, 1.0)
@@ -138,6 +139,9 @@ class InvertSettings:
     that many of them (0: all), a seeded choice that keeps the classes balanced. ``compared`` photographs that no
     encoder is trained on are inverted by every method beside these, so that methods can be compared on them.
 
+    ``lpips`` is a folder with the user's LPIPS files (VGG16), looked up as ``train.init`` is, by which the projector
+    then searches and all methods are measured; without, EfficientNet-Lite0 stands for it.
+
     The rest is the projector's: ``steps`` of its optimiser, one code per photograph ("w") or one per layer ("w+"),
     ``start`` from an encoder's codes rather than from the mean, ``patience``: after so many steps without gain a
     photograph goes straight to the ramp-down (0: never, as published), ``pixel_weight``: of the squared difference of
@@ -149,6 +153,7 @@ class InvertSettings:
     photographs: str = _choice("all", "all", "extremes")
     limit: int = _limits(0, 0, 10_000_000)
     compared: int = _limits(200, 1, 1_000_000)
+    lpips: str = ""
     steps: int = _limits(1000, 1, 100_000)
     space: str = _choice("w", "w", "w+")
     start: str = _choice("", "", *ENCODERS)
@@ -288,6 +293,18 @@ def override(settings: Any, **given: Any) -> Any:
     """
     table = dataclasses.asdict(settings) | {k: v for k, v in given.items() if v is not None}
     return _build(type(settings), table, "")
+
+
+def located(settings: Any, data: Path | None, *names: str) -> Any:
+    """Return a section with the files that it names looked up in the data folder; without one, where the command runs.
+
+    Args:
+        settings: a section of a preset.
+        data: the folder; None for none.
+        names: of its fields that hold a path, or nothing.
+    """
+    given = {name: getattr(settings, name) for name in names} if data else {}
+    return override(settings, **{name: str(data / path) for name, path in given.items() if data and path})
 
 
 def _build(kind: type, table: dict[str, Any], prefix: str) -> Any:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from atlas.errors import InputError
-from atlas.preset import ENCODERS, Preset
+from atlas.preset import ENCODERS, InvertSettings, Preset, located
 from atlas.progress import Progress
 from atlas.resources import resource_folder
 from atlas.stage import Log, Stage, Work, run_stage
@@ -17,7 +17,6 @@ from atlas.stages import pack_stage, site_stage
 from pipeline.boundaries import OwnCodes
 from pipeline.boundaries.stages import boundaries_stage
 from pipeline.gan.stages import train_stage
-from pipeline.gan.transfer import located
 from pipeline.inversion.comparison import Sources
 from pipeline.inversion.encoders.stages import encoder_stage
 from pipeline.inversion.stages import InvertSources, compare_stage, invert_stage
@@ -163,7 +162,7 @@ class Chain:
         )
 
     def _train(self, progress: Progress) -> tuple[Stage, Work]:
-        settings, folder = located(self.preset.train, self.data), self.folder
+        settings, folder = located(self.preset.train, self.data, "init"), self.folder
         return train_stage(folder.dataset, settings, self.preset.seed, self.device, folder.train, self.log, progress)
 
     def _encoder(self, method: str, progress: Progress) -> tuple[Stage, Work]:
@@ -172,7 +171,7 @@ class Chain:
             method,
             folder.generator,
             folder.dataset,
-            self.preset.encoder,
+            located(self.preset.encoder, self.data, "lpips", "moco"),
             self.preset.seed,
             self.device,
             out,
@@ -182,7 +181,7 @@ class Chain:
         )
 
     def _invert(self, method: str, progress: Progress) -> tuple[Stage, Work]:
-        settings, folder = self.preset.invert, self.folder
+        settings, folder = self._invert_settings(), self.folder
         out = folder.latents(method)
         by_encoder = method in ENCODERS
         sources = InvertSources(
@@ -195,11 +194,11 @@ class Chain:
         return invert_stage(method, sources, settings, self.preset.seed, self.device, out, record, self.log, progress)
 
     def _compare(self, progress: Progress) -> tuple[Stage, Work]:
-        folder, out = self.folder, self.folder.comparison
+        folder, out, settings = self.folder, self.folder.comparison, self._invert_settings()
         return compare_stage(
-            Sources(folder.generator, folder.dataset, self._latents()),
+            Sources(folder.generator, folder.dataset, self._latents(), settings.lpips),
             OwnCodes.sample,
-            self.preset.invert.compared,
+            settings.compared,
             self.preset.seed,
             self.device,
             out,
@@ -207,6 +206,11 @@ class Chain:
             self.log,
             progress,
         )
+
+    def _invert_settings(self) -> InvertSettings:
+        """Return the preset's, with the user's files found."""
+        settings: InvertSettings = located(self.preset.invert, self.data, "lpips")
+        return settings
 
     def _latents(self) -> tuple[Path, ...]:
         """Return the latents of all methods, in the preset's order."""

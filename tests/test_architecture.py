@@ -16,8 +16,10 @@ ALLOWED = {
     "processes": {"torchrun"},
     "torchfile": set(),
     "torchrun": set(),
-    "inversion": {"photos", "gan", "features", "processes", "torchfile"},
-    "metrics": {"photos", "gan", "features", "inversion", "torchfile"},
+    "weights": {"gan", "torchfile"},
+    "lpips": {"features", "weights"},
+    "inversion": {"photos", "gan", "features", "lpips", "processes", "weights", "torchfile"},
+    "metrics": {"photos", "gan", "features", "lpips", "weights", "inversion"},
     "boundaries": {"photos", "gan", "inversion", "features"},
     "render": {"photos", "gan", "inversion", "boundaries"},
 }

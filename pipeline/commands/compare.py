@@ -24,7 +24,11 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--generator", required=True, type=_file, help="generator.safetensors of `atlas train`.")
 @click.option("--data", required=True, type=_file, help="The dataset, dataset.zip.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The numbers, comparison.json.")
-@settings_options(InvertSettings, compared="At most so many photographs.")
+@settings_options(
+    InvertSettings,
+    compared="At most so many photographs.",
+    lpips="Folder with LPIPS's own files (VGG16); EfficientNet-Lite0 stands for it without.",
+)
 @seed_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
@@ -53,7 +57,7 @@ def compare(
     if out.suffix != ".json":
         raise click.UsageError(f"--out must end in .json, got {out}")
     record = out.with_name(f"{out.stem}.stage.json")
-    sources = Sources(generator, data, latents)
+    sources = Sources(generator, data, latents, settings.lpips)
     with progress_bar("compare") as progress:
         # The table is printed below, where a script can read it, and also when the comparison was up to date.
         stage, work = compare_stage(

@@ -9,6 +9,7 @@ import click
 from atlas.commands.settings import device_option, seed_option, settings_options
 from atlas.commands.terminal import progress_bar, say
 from atlas.preset import ENCODERS, EncoderSettings
+from pipeline.commands.options import refuse_unused
 from pipeline.inversion.encoders.stages import encoder_stage
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -32,8 +33,8 @@ def encoder() -> None:
 @settings_options(
     EncoderSettings,
     backbone="full: as published, for a GPU; narrow: for small generators and processors.",
-    steps="Stop after so many steps.",
-    batch="Images per step; here and below 0 means: as the backbone's configuration has it.",
+    steps="Stop after so many steps; here and below 0 means: as the backbone's configuration has it.",
+    batch="Images per step.",
     optimizer="Ranger as published, or Adam.",
     lr="Learning rate.",
     generated="Share of a batch that the generator renders itself, from known codes; published: 0.",
@@ -41,7 +42,7 @@ def encoder() -> None:
     iterations="Passes of ReStyle.",
     similarity="Deep features whose direction is compared.",
     lpips="Folder with LPIPS's own files; EfficientNet-Lite0 stands for it without.",
-    moco="MoCo v2's checkpoint, for --similarity moco.",
+    moco="MoCo v2's checkpoint; the similarity then is its.",
     stage_start="Step from which styles differ from the first …",
     stage_every="… one more every so many steps.",
     checkpoint="Checkpoint every so many steps.",
@@ -77,6 +78,10 @@ def train(
     """
     from pipeline.processes import join_processes, run_stage_together
 
+    if method != "restyle":
+        refuse_unused(f"with --method {method}", "variant", "iterations")
+    elif settings.variant == "psp":
+        refuse_unused("with --variant psp, whose styles all differ from the start", "stage_start", "stage_every")
     record = out.with_name(f"{out.stem}.stage.json")
     with progress_bar("encoder") as progress, join_processes(device) as processes:
         stage, work = encoder_stage(

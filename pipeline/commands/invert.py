@@ -8,9 +8,10 @@ import click
 
 from atlas.commands.settings import device_option, seed_option, settings_options
 from atlas.commands.terminal import progress_bar, say
-from atlas.preset import METHODS, InvertSettings
+from atlas.preset import ENCODERS, METHODS, InvertSettings
 from atlas.stage import run_stage
-from pipeline.inversion.stages import InvertSources, invert_stage
+from pipeline.commands.options import refuse_unused
+from pipeline.inversion.stages import FOR_THE_PROJECTOR, InvertSources, invert_stage
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -30,6 +31,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
     photographs="All, or those in the most or least deprived fifth of an axis.",
     limit="The projector inverts at most so many, balanced over the classes; 0 for all.",
     compared="So many that no encoder is trained on are inverted beside these, to compare methods on.",
+    lpips="Folder with LPIPS's own files (VGG16); EfficientNet-Lite0 stands for it without.",
     steps="The projector: steps of the optimiser.",
     space="The projector: one code per photograph (w), or one per layer (w+).",
     patience="The projector: after so many steps without gain go to the ramp-down; 0 for never.",
@@ -59,6 +61,8 @@ def invert(
         atlas invert --generator train/generator.safetensors --data dataset.zip --method projector \\
             --out latents/projector.safetensors
     """
+    if method in ENCODERS:
+        refuse_unused(f"with --method {method}", *FOR_THE_PROJECTOR)
     record = out.with_name(f"{out.stem}.stage.json")
     sources = InvertSources(generator, data, encoder, start)
     with progress_bar("invert") as progress:

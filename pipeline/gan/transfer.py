@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atlas.errors import InputError
 from atlas.files import sha256_bytes, sha256_path
-from atlas.preset import TrainSettings, override
+from atlas.preset import TrainSettings
 from pipeline.gan.config import TrainConfig, resolve, transferred
 
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ class Beginning:
 
     G: Generator
     D: Discriminator | None
-
-
-def located(settings: TrainSettings, data: Path | None) -> TrainSettings:
-    """Return a preset's settings with ``init`` looked up in the data folder; without one, where the command runs."""
-    if not settings.init or data is None:
-        return settings
-    changed: TrainSettings = override(settings, init=str(data / settings.init))
-    return changed
 
 
 def initial_files(init: str) -> dict[str, Path]:

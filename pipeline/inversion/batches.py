@@ -17,7 +17,7 @@ from atlas.errors import InputError
 from atlas.faults import fault_point
 from atlas.files import remove_partials, remove_partials_of, require_space, sha256_bytes
 from atlas.progress import Progress, silent
-from pipeline.features import load_perceptual
+from pipeline.features import FeatureFunction
 from pipeline.gan import Generator
 from pipeline.inversion.finders import Batch, Codes, Finder
 from pipeline.inversion.latents import Latents, read_latents, write_latents
@@ -61,7 +61,14 @@ class Job:
 
 
 def invert_dataset(
-    generator: Generator, finder: Finder, job: Job, out: Path, *, resume: bool, progress: Progress = silent
+    generator: Generator,
+    finder: Finder,
+    job: Job,
+    features: FeatureFunction,
+    out: Path,
+    *,
+    resume: bool,
+    progress: Progress = silent,
 ) -> dict[str, float]:
     """Invert photographs and write ``out``; finished batches lie in ``STEM.parts`` until all are done.
 
@@ -69,6 +76,7 @@ def invert_dataset(
         generator: in eval mode.
         finder: finds the codes.
         job: what to invert.
+        features: of the perceptual distance that is measured.
         out: ``METHOD.safetensors``.
         resume: keep the batches that a killed run of the same job finished.
         progress: told of the finder's units, over all batches.
@@ -91,7 +99,7 @@ def invert_dataset(
         require_space(out.parent, 2 * len(job.indices) * _bytes_of_one(generator, job), "the latent codes")
         remove_partials_of(out)
         remove_partials(parts)
-        done = _invert_batches(generator, finder, job, parts, watch, progress)
+        done = _invert_batches(generator, finder, job, features, parts, watch, progress)
         write_latents(out, _joined(done, job))
     fault_point("invert.joined")
     shutil.rmtree(parts, ignore_errors=True)
@@ -128,10 +136,15 @@ def _bytes_of_one(generator: Generator, job: Job) -> int:
 
 
 def _invert_batches(
-    generator: Generator, finder: Finder, job: Job, parts: Path, watch: _Watch, progress: Progress
+    generator: Generator,
+    finder: Finder,
+    job: Job,
+    features: FeatureFunction,
+    parts: Path,
+    watch: _Watch,
+    progress: Progress,
 ) -> list[Latents]:
     device = next(generator.synthesis.parameters()).device
-    features = load_perceptual(device)
     units, batches = finder.units, job.batches()
     mean = w_statistics(generator, W_SAMPLES).mean.expand(1, generator.num_ws, -1)
     done: list[Latents] = []

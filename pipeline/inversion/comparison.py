@@ -18,7 +18,7 @@ from torch import Tensor
 from atlas.errors import InputError
 from atlas.files import sha256_path
 from atlas.progress import Progress, silent
-from pipeline.features import FeatureFunction, load_perceptual
+from pipeline.features import FeatureFunction
 from pipeline.gan import Generator
 from pipeline.gan.samples import to_uint8
 from pipeline.inversion.batches import to_images
@@ -35,6 +35,7 @@ from pipeline.inversion.measures import measure_images, psnr, require_images_of
 from pipeline.inversion.projection import w_statistics
 from pipeline.inversion.schedule import W_SAMPLES
 from pipeline.inversion.selection import choose_compared, held_out
+from pipeline.lpips import Perceptual
 from pipeline.photos.calibration.measuring import measure as measure_attributes
 from pipeline.photos.dataset import Dataset, open_dataset
 
@@ -63,11 +64,18 @@ CodesOf = Callable[[Generator, int], OwnCodes]
 
 @dataclass(frozen=True)
 class Sources:
-    """The files of a comparison: the generator, the dataset, and ``METHOD.safetensors`` of each method."""
+    """The files of a comparison.
+
+    Attributes:
+        generator, dataset: as photographs were inverted with them.
+        latents: ``METHOD.safetensors`` of each method.
+        lpips: folder of the user's LPIPS files; "" where EfficientNet-Lite0 stands for it.
+    """
 
     generator: Path
     dataset: Path
     latents: tuple[Path, ...]
+    lpips: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +93,7 @@ class Comparison:
         attributes: by image (`PHOTOGRAPH`, or a method) and planted attribute, as measured in it, [n] each; empty
             unless the dataset is the calibration street.
         own_distances: of the generator's own codes: median and 95th percentile.
+        perceptual: what the perceptual distance is called.
         sheet: the comparison sheet, a PNG.
         facts: JSON-able; what it all rests on.
     """
@@ -95,12 +104,19 @@ class Comparison:
     values: dict[str, dict[str, np.ndarray]]
     attributes: dict[str, dict[str, np.ndarray]]
     own_distances: tuple[float, float]
+    perceptual: str
     sheet: bytes
     facts: dict[str, object]
 
 
 def compare(
-    sources: Sources, generator: Generator, own: OwnCodes, most: int, seed: int, progress: Progress = silent
+    sources: Sources,
+    generator: Generator,
+    own: OwnCodes,
+    perceptual: Perceptual,
+    most: int,
+    seed: int,
+    progress: Progress = silent,
 ) -> Comparison:
     """Measure each method's reconstructions of the same photographs.
 
@@ -108,6 +124,7 @@ def compare(
         sources: generator (as loaded), dataset, latents.
         generator: in eval mode.
         own: its own codes.
+        perceptual: the perceptual distance.
         most: at most so many photographs.
         seed: of their choice.
         progress: told of photographs.
@@ -125,7 +142,7 @@ def compare(
     statistics = w_statistics(generator, W_SAMPLES)
     mean = statistics.mean.cpu().numpy()
     codes[BASELINE] = np.broadcast_to(mean, (len(files), generator.num_ws, len(mean)))
-    ruler = _Ruler(generator, attributes="planted" in dataset.meta, shown=_shown(len(files)))
+    ruler = _Ruler(generator, perceptual.features, attributes="planted" in dataset.meta, shown=_shown(len(files)))
     for start in range(0, len(files), _BATCH):
         part = slice(start, start + _BATCH)
         ruler.look(dataset, indices[part], {method: w[part] for method, w in codes.items()})
@@ -139,6 +156,7 @@ def compare(
         values=ruler.values,
         attributes=ruler.attributes,
         own_distances=(float(np.median(own.distances)), float(np.percentile(own.distances, 95))),
+        perceptual=perceptual.name,
         sheet=comparison_sheet(ruler.pictures),
         facts={
             "generator_sha256": sha256_path(sources.generator),
@@ -196,13 +214,12 @@ def _shown(count: int) -> np.ndarray:
 class _Ruler:
     """Measures batch after batch."""
 
-    def __init__(self, generator: Generator, *, attributes: bool, shown: np.ndarray) -> None:
+    def __init__(self, generator: Generator, features: FeatureFunction, *, attributes: bool, shown: np.ndarray) -> None:
         self.values: dict[str, dict[str, np.ndarray]] = {}
         self.attributes: dict[str, dict[str, np.ndarray]] = {}
         self.pictures: list[Picture] = []
-        self._generator, self._with_attributes, self._shown = generator, attributes, shown
+        self._generator, self._features, self._with_attributes, self._shown = generator, features, attributes, shown
         self._device = next(generator.synthesis.parameters()).device
-        self._features: FeatureFunction = load_perceptual(self._device)
         self._seen = 0
 
     def look(self, dataset: Dataset, indices: Sequence[int] | np.ndarray, codes: Mapping[str, np.ndarray]) -> None:

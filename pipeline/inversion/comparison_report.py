@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.features import PERCEPTUAL_NAME
 from pipeline.inversion.comparison import BASELINE, PHOTOGRAPH, Comparison
 from pipeline.inversion.finders import DISPLAY_NAMES
 from pipeline.inversion.intervals import DRAWS, Blocks, Estimate
@@ -42,7 +41,7 @@ def build_report(found: Comparison, seed: int) -> dict[str, Any]:
         "blocks": blocks.count,
         "held_out": found.held_out,
         "intervals": f"95 %, bootstrap over blocks of 1 km, {DRAWS} draws",
-        "perceptual": PERCEPTUAL_NAME,
+        "perceptual": found.perceptual,
         "better": BETTER,
         "methods": {method: _entry(values, baseline, blocks) for method, values in found.values.items()},
         "own_codes": dict(zip(("median_distance", "distance_95"), map(_round, found.own_distances), strict=True)),

@@ -1,9 +1,10 @@
 """StyleGAN2-ADA's projector (Karras et al. 2020): the w whose image has the photograph's features, found by Adam.
 
 As published, but for two things. The features are any `FeatureFunction`; by default EfficientNet-Lite0's, since
-VGG16 LPIPS is a download that holds code; and since these are coarser, the pixels themselves have a part in the loss
-(`ProjectorSettings.pixel_weight`). And many photographs are optimised at once: with its own optimiser state, its own
-noise maps and its own random stream each one's code is the same alone and in any batch: `projection` has the loop.
+LPIPS's VGG16 is the user's to bring (`pipeline.lpips`); and since these are coarser, the pixels themselves have a part
+in the loss (`ProjectorSettings.pixel_weight`). And many photographs are optimised at once: with its own optimiser
+state, its own noise maps and its own random stream each one's code is the same alone and in any batch: `projection` has
+the loop.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 from atlas.progress import Progress, silent
 from pipeline.features import FeatureFunction, load_perceptual
 from pipeline.gan import Generator
-from pipeline.inversion.measures import require_images_of
+from pipeline.inversion.inputs import check_unconditional, prepared
 from pipeline.inversion.projection import WStatistics, draw_randomness, photo_stream, projection, w_statistics
 from pipeline.inversion.schedule import ProjectorSettings
 
@@ -65,7 +66,15 @@ class Projector:
     features: FeatureFunction | None = None
 
     def fit(self, generator: Generator) -> Self:
-        """Take a generator, in eval mode, and measure its w."""
+        """Take a generator, in eval mode, and measure its w: all that there is to learn before `invert`.
+
+        The encoders' `fit` trains, and so asks for a dataset and for a file; what it learns the projector finds for
+        each photograph anew.
+
+        Raises:
+            InputError: the generator is conditional or not one of RGB images.
+        """
+        check_unconditional(generator, "the projector's generator")
         self.generator_: Generator = generator
         self.statistics_: WStatistics = w_statistics(generator, self.settings.w_samples)
         self._features: FeatureFunction = self.features or load_perceptual(generator.mapping.w_avg.device)
@@ -93,7 +102,7 @@ class Projector:
         """Find the code of each photograph.
 
         Args:
-            images: [N, 3, H, W] in [-1, 1], H the generator's resolution.
+            images: [N, 3, H, H] in [-1, 1], or greyscale [N, 1, H, H], of any size; optimised at the generator's.
             names: a name per photograph, which with the seed decides its random stream; without names its own pixels
                 do.
             start: codes [N, num_ws, w_dim] to start from, such as an encoder's; None for the mean of w.
@@ -101,11 +110,10 @@ class Projector:
             progress: told of the optimiser's steps.
 
         Raises:
-            InputError: the images do not have the generator's size, or its channels.
+            InputError: the images are not square photographs.
         """
         generator = self.generator_
-        require_images_of(generator, *images.shape[1:])
-        images = images.to(next(generator.synthesis.parameters()))
+        images = prepared(images, generator.img_resolution, next(generator.synthesis.parameters()))
         streams = [photo_stream(self.seed, name) for name in (_names(images) if names is None else names)]
         randomness = draw_randomness(generator, streams, self.settings)
         w = torch.empty(len(images), generator.num_ws, generator.w_dim, device=images.device)

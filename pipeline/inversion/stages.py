@@ -16,7 +16,7 @@ from atlas.files import read_json, sha256_path, write_bytes, write_json
 from atlas.preset import ENCODERS, InvertSettings
 from atlas.progress import Progress, silent
 from atlas.stage import Log, Stage, Work
-from pipeline.features import PERCEPTUAL_NAME, weights_sha256
+from pipeline.features import weights_sha256
 from pipeline.gan import Generator, load_generator
 from pipeline.inversion.batches import Job, invert_dataset
 from pipeline.inversion.comparison import CodesOf, Sources, compare
@@ -33,12 +33,14 @@ from pipeline.inversion.latents import (
 )
 from pipeline.inversion.projector import Projector, ProjectorSettings
 from pipeline.inversion.selection import HELD_OUT, choose_compared, choose_photographs
+from pipeline.lpips import Perceptual, choose_perceptual
 from pipeline.photos.dataset import Dataset, open_dataset
 
 INVERT_VERSIONS = {"e4e": 2, "restyle": 2, "projector": 3}
 COMPARE_VERSION = 1
+LPIPS_NET = "vgg16"  # with it the projector is published, and figures that compare methods usually are
 _FOR_ALL = ("batch", "photographs", "compared")
-_FOR_THE_PROJECTOR = ("limit", "steps", "space", "patience", "pixel_weight", "keep_noise")
+FOR_THE_PROJECTOR = ("limit", "steps", "space", "patience", "pixel_weight", "keep_noise")
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,14 @@ def invert_stage(
         InputError: the method needs an encoder and none is given, or has no use for one that is.
     """
     _require_sources(method, sources)
-    names = _FOR_ALL if method in ENCODERS else (*_FOR_ALL, *_FOR_THE_PROJECTOR)
+    names = _FOR_ALL if method in ENCODERS else (*_FOR_ALL, *FOR_THE_PROJECTOR)
     chosen = {name: getattr(settings, name) for name in names}
     inputs = {
         "generator": sources.generator,
         "dataset": sources.dataset,
         "encoder": sources.encoder,
         "codes to start from": sources.start,
+        "lpips": Path(settings.lpips) if settings.lpips else None,
     }
     stage = Stage(
         name=f"invert {method}",
@@ -106,10 +109,11 @@ def invert_stage(
     def work(resume: bool) -> Mapping[str, Any]:
         opened = open_dataset(sources.dataset)
         G = _load_generator(sources.generator, device)
-        job = _job(method, opened, sources, settings, chosen, seed)
+        perceptual = choose_perceptual(settings.lpips, LPIPS_NET, device)
+        job = _job(method, opened, sources, settings, perceptual, seed)
         log(f"{stage.name}: {len(job.indices)} of {len(opened.files)} photographs")
-        finder = _finder(G, job, sources, settings, seed, device)
-        measured = invert_dataset(G, finder, job, out, resume=resume, progress=progress)
+        finder = _finder(G, job, sources, settings, perceptual, seed, device)
+        measured = invert_dataset(G, finder, job, perceptual.features, out, resume=resume, progress=progress)
         log(f"{stage.name}: {_summary(out, measured)}")
         return measured
 
@@ -136,12 +140,13 @@ def _finder(
     job: Job,
     sources: InvertSources,
     settings: InvertSettings,
+    perceptual: Perceptual,
     seed: int,
     device: str,
 ) -> Finder:
     if sources.encoder is not None:
         return ByEncoder(_load_encoder(sources.encoder, generator, job.facts["method"], device))
-    projector = Projector(_projector_settings(settings), seed).fit(generator)
+    projector = Projector(_projector_settings(settings), seed, perceptual.features).fit(generator)
     start = None if sources.start is None else _start(sources.start, generator, job)
     return ByProjector(projector, start, settings.keep_noise)
 
@@ -178,7 +183,7 @@ def _job(
     dataset: Dataset,
     sources: InvertSources,
     settings: InvertSettings,
-    chosen: Mapping[str, Any],
+    perceptual: Perceptual,
     seed: int,
 ) -> Job:
     by_projector = method not in ENCODERS
@@ -186,8 +191,8 @@ def _job(
         "method": method,
         "seed": seed,
         "chosen": settings.photographs,
-        "features": PERCEPTUAL_NAME,
-        "features_sha256": weights_sha256(),
+        "features": perceptual.name,
+        "features_sha256": perceptual.sha256,
         "generator_sha256": sha256_path(sources.generator),
         "dataset_sha256": sha256_path(sources.dataset),
         "photographs_sha256": dataset_fingerprint(dataset.photos),
@@ -253,11 +258,12 @@ def compare_stage(
     """
     sheet = out.with_suffix(".png")
     methods = {f"latents {number}": path for number, path in enumerate(sources.latents)}
+    lpips = {"lpips": Path(sources.lpips)} if sources.lpips else {}
     stage = Stage(
         name="compare",
         version=COMPARE_VERSION,
         record=record,
-        inputs={"generator": sources.generator, "dataset": sources.dataset, **methods},
+        inputs={"generator": sources.generator, "dataset": sources.dataset, **methods, **lpips},
         settings={"compared": compared, "held_out": HELD_OUT, "seed": seed, "features": weights_sha256()},
         outputs={"comparison": out, "sheet": sheet},
     )
@@ -267,7 +273,8 @@ def compare_stage(
             out.unlink(missing_ok=True)
         if not out.exists():  # written last: where it stands, all is done
             generator = _load_generator(sources.generator, device)
-            found = compare(sources, generator, own_codes(generator, seed), compared, seed, progress)
+            perceptual = choose_perceptual(sources.lpips, LPIPS_NET, device)
+            found = compare(sources, generator, own_codes(generator, seed), perceptual, compared, seed, progress)
             write_bytes(sheet, found.sheet)
             fault_point("compare.sheet")
             write_json(out, build_report(found, seed))

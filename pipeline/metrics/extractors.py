@@ -20,11 +20,13 @@ from pipeline.features import (
     perceptual_distance,
     weights_sha256,
 )
+from pipeline.lpips import load_lpips
 from pipeline.metrics import inception, vgg
-from pipeline.metrics.weights import fill, read_tensors
+from pipeline.weights import fill, read_tensors
 
 BATCH = 16
 LITE0_SIDE = 224  # what it was trained at
+LPIPS_SIDE = 256  # larger images are reduced to it for path lengths
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def inception_v3(path: Path, device: str) -> Extractor:
 
 def vgg16(path: Path, device: str) -> Extractor:
     """Return VGG16's second fully connected layer, from the user's file of its weights. Errors as `inception_v3`."""
-    network = _vgg16(path, device)
+    network = vgg.VGG16()
+    fill(network, read_tensors(path), path, "ImageNet's VGG16", unused=("classifier.6.",))
+    network.to(device)
 
     def features(images: Tensor) -> Tensor:
         return network(_resized(images, vgg.SIDE, antialias=True))
@@ -106,12 +110,18 @@ def lite0_distance(device: str) -> Distance:
 
 
 def lpips_distance(vgg_path: Path, linear_path: Path, device: str) -> Distance:
-    """Return LPIPS with VGG16, in float64, from the user's two files. Errors as `inception_v3`."""
-    network, layers = _vgg16(vgg_path, device).double(), vgg.LinearLayers()
-    fill(layers, read_tensors(linear_path), linear_path, "the linear layers of LPIPS 0.1 for VGG16")
-    layers.double().to(device)
-    digest = f"{sha256_path(vgg_path)} {sha256_path(linear_path)}"
-    return Distance("LPIPS-VGG16", digest, lambda a, b: vgg.lpips(network, layers, a, b))
+    """Return LPIPS with VGG16, in float64, from the user's two files; of larger images at 256 px, as published.
+
+    Errors as `pipeline.lpips.load_lpips`.
+    """
+    network = load_lpips(vgg_path, linear_path, "vgg16").double().to(device)
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        if a.shape[-1] > LPIPS_SIDE:
+            a, b = (F.interpolate(x, size=(LPIPS_SIDE, LPIPS_SIDE), mode="area") for x in (a, b))
+        return perceptual_distance(network, a, b)
+
+    return Distance(network.name, f"{sha256_path(vgg_path)} {sha256_path(linear_path)}", distance)
 
 
 @torch.no_grad()
@@ -141,12 +151,6 @@ def extract(
         parts.append(extractor.function(pixels.float() / 127.5 - 1).float().cpu().numpy())
         progress(stop, count)
     return np.concatenate(parts)
-
-
-def _vgg16(path: Path, device: str) -> vgg.VGG16:
-    network = vgg.VGG16()
-    fill(network, read_tensors(path), path, "ImageNet's VGG16", unused=("classifier.6.",))
-    return network.to(device)
 
 
 def _resized(images: Tensor, side: int, antialias: bool) -> Tensor:

@@ -1,7 +1,7 @@
 import pytest
 
 from atlas.errors import InputError
-from atlas.preset import Preset, RenderSettings, find_preset, load_preset, override
+from atlas.preset import Preset, RenderSettings, TrainSettings, find_preset, load_preset, located, override
 from atlas.resources import resource_folder
 
 HEAD = 'name = "x"\ntitle = "X"\n'
@@ -75,6 +75,14 @@ def test_options_override_and_are_checked():
     assert override(RenderSettings(), steps=None, batch=4) == RenderSettings(batch=4)
     with pytest.raises(InputError, match="steps must be 1 … 50, got 99"):
         override(RenderSettings(), steps=99)
+
+
+def test_files_that_a_preset_names_are_looked_up_in_the_data_folder(tmp_path):
+    given = TrainSettings(init="runs/first")
+    assert located(given, tmp_path, "init").init == str(tmp_path / "runs" / "first")
+    assert located(given, None, "init") == given
+    assert located(TrainSettings(), tmp_path, "init") == TrainSettings()
+    assert located(TrainSettings(init="/elsewhere/g.pkl"), tmp_path, "init").init == "/elsewhere/g.pkl"
 
 
 def test_an_unknown_preset_lists_the_shipped_ones(tmp_path):

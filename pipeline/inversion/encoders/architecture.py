@@ -111,7 +111,11 @@ class EncoderArchitecture:
             InputError: the tensors are not those of a published encoder.
         """
         styles = sorted(
-            {int(m.group(1)) for m in (re.match(r"styles\.(\d+)\.linear\.weight$", n) for n in shapes) if m}
+            {
+                int(m.group(1))
+                for m in (re.match(r"styles\.(\d+)\.linear\.weight$", n) for n in shapes)
+                if m and len(shapes[m.group()]) == 2
+            }
         )
         stem = next((n for n in ("input_layer.0.weight", "conv1.weight") if len(shapes.get(n, ())) == 4), None)
         if stem is None or not styles or styles != list(range(len(styles))):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from atlas.errors import InputError
 from atlas.preset import ENCODERS, EncoderSettings
@@ -66,6 +66,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class _Recipe:
+    steps: int
     batch: int
     optimizer: str
     lr: float
@@ -84,9 +85,28 @@ class _Recipe:
 # shall be. Pixels weigh more, as they do in the projector where EfficientNet stands for LPIPS; and there is no
 # similarity: small pictures have no deep features worth comparing, and these would take as long as all of the rest.
 _RECIPES = {
-    "full": _Recipe(8, "ranger", 1e-4, 20_000, 2_000, 2e-5, 0, 2_000, "efficientnet-lite0", 1.0),
-    "narrow": _Recipe(8, "adam", 1e-3, 50, 5, 2e-4, 100, 100, "off", 10.0),
+    "full": _Recipe(200_000, 8, "ranger", 1e-4, 20_000, 2_000, 2e-5, 0, 2_000, "efficientnet-lite0", 1.0),
+    "narrow": _Recipe(2_000, 8, "adam", 1e-3, 50, 5, 2e-4, 100, 100, "off", 10.0),
 }
+
+
+def completed(settings: EncoderSettings) -> EncoderSettings:
+    """Return the settings with what follows from the others filled in: the steps, and MoCo where it is given.
+
+    The number of steps is no part of `EncoderConfig`: a training goes on when more are asked for.
+
+    Raises:
+        InputError: MoCo asked for and not given, or given and another similarity asked for.
+    """
+    if settings.similarity == "moco" and not settings.moco:
+        raise InputError('encoder.similarity is "moco": say where its checkpoint is with encoder.moco')
+    if settings.moco and settings.similarity not in ("default", "moco"):
+        raise InputError(
+            f'encoder.similarity is "{settings.similarity}", which has no use for the checkpoint of encoder.moco: '
+            "leave one of them out"
+        )
+    steps = settings.steps or _RECIPES[settings.backbone].steps
+    return replace(settings, steps=steps, similarity="moco" if settings.moco else settings.similarity)
 
 
 def resolve(method: str, settings: EncoderSettings, generator: GeneratorArchitecture) -> EncoderConfig:
@@ -98,12 +118,11 @@ def resolve(method: str, settings: EncoderSettings, generator: GeneratorArchitec
         generator: whose codes the encoder shall give: resolution, number and size of styles are read from it.
 
     Raises:
-        InputError: an unknown method, or MoCo asked for and not given.
+        InputError: an unknown method, or as `completed`.
     """
+    settings = completed(settings)
     if method not in ENCODERS:
         raise InputError(f"an encoder's method must be one of {', '.join(ENCODERS)}, got {method!r}")
-    if settings.similarity == "moco" and not settings.moco:
-        raise InputError('encoder.similarity is "moco": say where its checkpoint is with encoder.moco')
     recipe = _RECIPES[settings.backbone]
     batch = settings.batch or recipe.batch
     optimizer = recipe.optimizer if settings.optimizer == "default" else settings.optimizer

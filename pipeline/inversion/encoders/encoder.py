@@ -5,37 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atlas.errors import InputError
 from pipeline.gan import Generator
 from pipeline.inversion.encoders.architecture import EncoderArchitecture
 from pipeline.inversion.encoders.networks import build
-
-
-def to_size(images: Tensor, size: int) -> Tensor:
-    """Bring images [N, C, H, W] to ``size``: shrunk by the mean over areas, enlarged by repeating pixels, as published.
-
-    Photographs and reconstructions pass through the same rule, so that they can be compared.
-    """
-    return images if images.shape[-1] == size else F.interpolate(images, size=(size, size), mode="area")
-
-
-def as_photographs(images: Tensor) -> Tensor:
-    """Return images as RGB: greyscale [N, 1, H, W] is repeated.
-
-    Raises:
-        InputError: not [N, 3 or 1, H, H] floating-point numbers.
-    """
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[2] != images.shape[3]:
-        raise InputError(
-            f"photographs must be square, [N, 3, H, H] or greyscale [N, 1, H, H], got {list(images.shape)}: "
-            "crop them first, as `atlas dataset import` does"
-        )
-    if not images.is_floating_point():
-        raise InputError(f"photographs must be floating-point numbers in [-1, 1], got {images.dtype}")
-    return images.expand(-1, 3, -1, -1)
+from pipeline.inversion.inputs import check_unconditional, prepared, to_size
 
 
 def check_generator(arch: EncoderArchitecture, generator: Generator, file: str) -> None:
@@ -52,19 +28,6 @@ def check_generator(arch: EncoderArchitecture, generator: Generator, file: str) 
     check_unconditional(generator, "the generator")
 
 
-def check_unconditional(generator: Generator, name: str) -> None:
-    """Refuse a conditional generator, and one of other images than RGB.
-
-    Raises:
-        InputError: see above.
-    """
-    if generator.c_dim or generator.img_channels != 3:
-        raise InputError(
-            f"{name} must be an unconditional generator of RGB images, got {generator.img_channels} channels and a "
-            f"condition of {generator.c_dim} numbers: use another"
-        )
-
-
 class Encoder(nn.Module):
     """Photographs → codes.
 
@@ -73,6 +36,8 @@ class Encoder(nn.Module):
         network: gives raw codes.
         latent_avg: [L, D], the generator's mean code, which raw codes are relative to.
         generator: ReStyle's, for the reconstruction between passes; None for e4e.
+        stage: of progressive training that it reached: styles beyond have no difference from the first, since none
+            was trained. All have where training was whole, and in published files.
 
     Example:
         >>> E = load_encoder("e4e.safetensors")
@@ -85,6 +50,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.architecture = arch
         self.network = build(arch)
+        self.stage = arch.last_stage
         self.register_buffer("latent_avg", latent_avg.detach().clone().float().expand(arch.num_ws, arch.w_dim).clone())
         self._lent: list[Generator] = [] if generator is None else [generator]  # in a list: no part of this module
 
@@ -112,14 +78,14 @@ class Encoder(nn.Module):
 
     def passes(self, images: Tensor) -> Iterator[Tensor]:
         """Yield the codes after every pass, [N, num_ws, w_dim]: one for e4e, ``iterations`` for ReStyle."""
-        x = to_size(as_photographs(images).to(self.latent_avg), self.architecture.size)
+        x = prepared(images, self.architecture.size, self.latent_avg)
         codes = self.latent_avg.expand(len(x), -1, -1)
         if self.architecture.method == "e4e":
-            yield codes + self.network(x)
+            yield codes + self.network(x, self.stage)
             return
         look = self.average_image().expand(len(x), -1, -1, -1)
         for done in range(self.architecture.iterations):
-            codes = codes + self.network(torch.cat([x, look], 1))
+            codes = codes + self.network(torch.cat([x, look], 1), self.stage)
             yield codes
             if done + 1 < self.architecture.iterations:
                 look = self.render(codes)

@@ -13,7 +13,7 @@ from atlas.errors import InputError
 from atlas.preset import EncoderSettings
 from atlas.progress import Progress, silent
 from atlas.stage import Log
-from pipeline.gan import load_generator
+from pipeline.gan import Generator, load_generator
 from pipeline.inversion.encoders.encoder import Encoder
 from pipeline.inversion.encoders.files import load_encoder
 from pipeline.inversion.encoders.training import train_encoder
@@ -50,7 +50,11 @@ class _EncoderInversion:
         log: Log = print,
         progress: Progress = silent,
     ) -> Self:
-        """Train on the photographs that are not held out, into ``out`` (see `train_encoder`, also for errors)."""
+        """Train on the photographs that are not held out, into ``out`` (see `train_encoder`, also for errors).
+
+        A training goes on over days and through kills, so it works on files, where the projector's `fit`, which trains
+        nothing, takes a generator alone.
+        """
         train_encoder(
             self.method,
             generator,
@@ -65,13 +69,17 @@ class _EncoderInversion:
         )
         return self.load(out, generator)
 
-    def load(self, path: Path, generator: Path | None = None) -> Self:
+    def load(self, path: str | Path, generator: Generator | str | Path | None = None) -> Self:
         """Take an encoder from a file, ours or a published one (see `load_encoder`, also for errors).
+
+        Args:
+            path: of the encoder.
+            generator: whose codes it gives, itself or its file; needed by ReStyle.
 
         Raises:
             InputError: the file holds the other method's encoder.
         """
-        network = None if generator is None else load_generator(generator, self.device)
+        network = load_generator(generator, self.device) if isinstance(generator, str | Path) else generator
         encoder = load_encoder(path, self.device, network)
         if encoder.architecture.method != self.method:
             raise InputError(f"{path} is an encoder of {encoder.architecture.method}, not of {self.method}")

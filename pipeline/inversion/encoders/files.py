@@ -1,7 +1,8 @@
 """Encoders as files: ours, ``METHOD.safetensors``, and the published ``.pt`` of e4e and ReStyle, read as data.
 
 Ours hold the network's tensors as ``encoder.NAME`` by the published names, ``latent_avg`` [num_ws, w_dim], and one
-metadata key, ``encoder``, with JSON: the architecture, and how it was trained.
+metadata key, ``encoder``, with JSON: the architecture, how it was trained, and where progressive training did not come
+to its last stage, the ``stage`` that it reached.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ _PUBLISHED = {
 
 @dataclass(frozen=True)
 class _Read:
-    """A file's content: architecture, the network's tensors by bare names, and the mean code (None: not there)."""
+    """A file's content: architecture, the network's tensors by bare names, mean code (None: to be estimated), stage."""
 
     architecture: EncoderArchitecture
     tensors: Mapping[str, Tensor]
     latent_avg: Tensor | None
+    stage: int
 
 
 def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | None = None) -> Encoder:
@@ -53,8 +55,9 @@ def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | N
     Args:
         path: our ``.safetensors``, or a published e4e or ReStyle ``.pt``; nothing in either is executed.
         device: where it shall run.
-        generator: what the codes are for. ReStyle needs it; a published ReStyle file brings its own, which is used
-            where none is given.
+        generator: what the codes are for. ReStyle needs it; a published file brings its own, which is used where none
+            is given. Where a published file has no mean code it is the generator's, estimated from seeded latents if
+            that has none either.
 
     Raises:
         InputError: not readable, not an encoder, a tensor missing, unexpected or of another shape (all are listed), the
@@ -68,7 +71,7 @@ def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | N
     check_device(device)
     found = _read_published(path) if path.suffix == ".pt" else _read_own(path)
     arch = found.architecture
-    if arch.method == "restyle" and generator is None:
+    if generator is None and (arch.method == "restyle" or found.latent_avg is None):
         if path.suffix != ".pt":
             raise InputError(
                 f"{path} is a ReStyle encoder, which looks at its own reconstructions: give its generator too, "
@@ -77,13 +80,17 @@ def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | N
         generator = load_generator(path, device)
     if generator is not None:
         check_generator(arch, generator, str(path))
-    average = found.latent_avg if found.latent_avg is not None else torch.zeros(arch.w_dim)
+    average = found.latent_avg
+    if average is None:
+        assert generator is not None  # given, or the file's own
+        average = generator.mapping.w_avg
     if tuple(average.shape) not in {(arch.w_dim,), (arch.num_ws, arch.w_dim)}:
         raise InputError(
             f"{path}: latent_avg must be [{arch.num_ws}, {arch.w_dim}] or [{arch.w_dim}], got {list(average.shape)}"
         )
     encoder = Encoder(arch, average, generator)
     _fill(encoder, found.tensors, path)
+    encoder.stage = found.stage
     return encoder.eval().requires_grad_(False).to(device)
 
 
@@ -104,6 +111,8 @@ def save_encoder(
         tensors = {n: t.half() if t.ndim > 1 and t.is_floating_point() else t for n, t in tensors.items()}
     tensors["latent_avg"] = encoder.latent_avg.detach().cpu().contiguous()
     table = {"format": FORMAT, "architecture": encoder.architecture.to_dict(), **(facts or {})}
+    if encoder.stage < encoder.architecture.last_stage:
+        table["stage"] = encoder.stage
     with atomic_path(Path(path)) as temporary:
         save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(table, sort_keys=True, allow_nan=False)})
 
@@ -121,10 +130,14 @@ def _read_own(path: Path) -> _Read:
     if path.suffix != ".safetensors":
         raise InputError(f"{path} is not an encoder that can be read: its name must end in .safetensors or .pt")
     tensors, metadata = read_safetensors(path)
-    arch = EncoderArchitecture.from_dict(_facts(metadata, path)["architecture"], str(path))
+    facts = _facts(metadata, path)
+    arch = EncoderArchitecture.from_dict(facts["architecture"], str(path))
+    stage = facts.get("stage", arch.last_stage)
+    if not isinstance(stage, int) or not 0 <= stage <= arch.last_stage:
+        raise InputError(f"{path}: stage must be 0 … {arch.last_stage}, got {stage!r}; train the encoder again")
     if "latent_avg" not in tensors:
         raise InputError(f"{path} is damaged: latent_avg is missing; train the encoder again")
-    return _Read(arch, _bare(tensors), tensors["latent_avg"])
+    return _Read(arch, _bare(tensors), tensors["latent_avg"], stage)
 
 
 def _facts(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -145,17 +158,18 @@ def _read_published(path: Path) -> _Read:
         raise InputError(f"{path} is not a published e4e or ReStyle file: it must hold state_dict and opts")
     encoder = _bare({name: t for name, t in tensors.items() if isinstance(t, Tensor)})
     kind = options.get("encoder_type")
-    if kind not in _PUBLISHED:
+    if not isinstance(kind, str) or kind not in _PUBLISHED:
         raise InputError(f"{path}: encoder_type must be one of {', '.join(_PUBLISHED)}, got {kind!r}")
     iterations = options.get("n_iters_per_batch", ITERATIONS)
+    if not isinstance(iterations, int) or isinstance(iterations, bool) or iterations < 1:
+        raise InputError(f"{path}: n_iters_per_batch must be a whole number from 1 up, got {iterations!r}")
     shapes = {name: tuple(t.shape) for name, t in encoder.items()}
     arch = EncoderArchitecture.infer(shapes, _PUBLISHED[kind], iterations, str(path))
     average = content.get("latent_avg")
     if not isinstance(average, Tensor):
-        average = None
-        if arch.method == "restyle" or options.get("start_from_latent_avg"):
-            raise InputError(f"{path}: latent_avg, the mean code that its codes are relative to, is missing")
-    return _Read(arch, encoder, average)
+        relative = arch.method == "restyle" or options.get("start_from_latent_avg")
+        average = None if relative else torch.zeros(arch.w_dim)
+    return _Read(arch, encoder, average, arch.last_stage)
 
 
 def _bare(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

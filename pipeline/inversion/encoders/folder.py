@@ -95,6 +95,7 @@ class EncoderFolder:
         fault_point("encoder.after-checkpoint")
 
     def _publish(self, run: EncoderState) -> None:
+        run.kept.stage = run.config.stage(run.step - 1)
         save_encoder(run.kept, self.out, {**self.facts, "steps": run.step}, half=self.half)
         fault_point("encoder.mid-publish")
         sheets = self.path / SHEETS

@@ -15,14 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from atlas.errors import InputError
-from pipeline.features import PERCEPTUAL_NAME, FeatureFunction, load_efficientnet_lite0, load_perceptual
+from pipeline.features import FeatureFunction, load_efficientnet_lite0
 from pipeline.features import perceptual_distance as squared_distance
 from pipeline.inversion.encoders.blocks import Bottleneck
 from pipeline.inversion.encoders.config import EncoderConfig
-from pipeline.inversion.lpips import load_lpips, read_state_dict
+from pipeline.lpips import choose_perceptual
+from pipeline.weights import fill, read_tensors
 
 _MOCO_SIZE = 224
+_MOCO_PREFIX = "module.encoder_q."
 _MOCO_BLOCKS = ((64, 3), (128, 4), (256, 6), (512, 3))
 
 
@@ -64,15 +65,9 @@ def load_moco(path: Path, device: str | torch.device = "cpu") -> MocoFeatures:
     Raises:
         InputError: not readable, or a tensor is missing or of another shape.
     """
-    features = MocoFeatures()
-    tensors = read_state_dict(path, prefix="module.encoder_q.")
-    own = features.state_dict()
-    missing = [n for n, t in own.items() if n not in tensors or tensors[n].shape != t.shape]
-    if missing:
-        raise InputError(
-            f"{path} is not a MoCo v2 checkpoint: {len(missing)} tensors are missing, such as {missing[0]}"
-        )
-    features.load_state_dict({n: tensors[n].to(t.dtype) for n, t in own.items()})
+    features, tensors = MocoFeatures(), read_tensors(path)
+    query = {n.removeprefix(_MOCO_PREFIX): t for n, t in tensors.items() if n.startswith(_MOCO_PREFIX)}
+    fill(features, query, path, "MoCo v2", unused=("fc.",))
     return features.to(device)
 
 
@@ -128,11 +123,8 @@ class ImageLosses:
         Raises:
             InputError: a file cannot be used, or MoCo is asked for and not given.
         """
-        perceptual: FeatureFunction = load_perceptual().to(like)
-        name = PERCEPTUAL_NAME
-        if lpips:
-            loaded = load_lpips(Path(lpips), "alexnet").to(like)
-            perceptual, name = loaded, loaded.name
+        chosen = choose_perceptual(lpips, "alexnet", like)
+        perceptual, name = chosen.features, chosen.name
         if config.similarity == "moco":
             return cls(perceptual, name, load_moco(Path(moco)).to(like), "MoCo v2")
         if config.similarity == "efficientnet-lite0":

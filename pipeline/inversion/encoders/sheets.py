@@ -11,7 +11,8 @@ from torch import Tensor
 
 from atlas.files import atomic_path
 from pipeline.gan.samples import to_uint8
-from pipeline.inversion.encoders.encoder import Encoder, to_size
+from pipeline.inversion.encoders.encoder import Encoder
+from pipeline.inversion.inputs import to_size
 
 COLUMNS = 8
 

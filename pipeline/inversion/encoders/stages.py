@@ -11,6 +11,7 @@ from atlas.preset import EncoderSettings
 from atlas.progress import Progress, silent
 from atlas.stage import Log, Stage
 from pipeline.features import weights_sha256
+from pipeline.inversion.encoders.config import completed
 
 if TYPE_CHECKING:
     from pipeline.processes import Processes
@@ -54,7 +55,7 @@ def encoder_stage(
     from pipeline.inversion.encoders.training import inputs, train_encoder
     from pipeline.processes import ALONE
 
-    folder = working_folder(out)
+    settings, folder = completed(settings), working_folder(out)
     # Where the user's own networks lie does not matter; what they are stands among the inputs.
     chosen = {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("lpips", "moco")}
     stage = Stage(

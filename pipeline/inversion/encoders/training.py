@@ -31,7 +31,7 @@ from pipeline.gan.checkpoint import check_device
 from pipeline.gan.rendering import render_with_noise
 from pipeline.gan.stream import PhotographStream
 from pipeline.inversion.batches import to_images
-from pipeline.inversion.encoders.config import EncoderConfig, resolve
+from pipeline.inversion.encoders.config import EncoderConfig, completed, resolve
 from pipeline.inversion.encoders.discriminator import adversarial_loss, discriminator_loss, r1_penalty
 from pipeline.inversion.encoders.encoder import check_unconditional, to_size
 from pipeline.inversion.encoders.folder import STATE, EncoderFolder
@@ -50,7 +50,7 @@ VARIANCE_SAMPLES = 4096
 
 def inputs(generator: Path, dataset: Path, settings: EncoderSettings) -> dict[str, Path]:
     """Return the files and folders that decide a training, by name."""
-    given = {"lpips": settings.lpips, "moco": settings.moco if settings.similarity == "moco" else ""}
+    given = {"lpips": settings.lpips, "moco": settings.moco}
     return {"generator": generator, "dataset": dataset} | {name: Path(path) for name, path in given.items() if path}
 
 
@@ -69,7 +69,7 @@ def train_encoder(
     processes: Processes = ALONE,
     double: bool = False,
 ) -> None:
-    """Train an encoder for a generator until ``settings.steps`` steps were taken.
+    """Train an encoder for a generator until ``settings.steps`` steps were taken (0: as many as its configuration has).
 
     Photographs that are held out for comparing inversions are never trained on; they are those on the sheets.
 
@@ -95,6 +95,7 @@ def train_encoder(
     device = processes.device if processes.count > 1 else device
     log, progress = processes.heard(log, progress)
     check_device(device)
+    settings = completed(settings)
     G = load_generator(generator, device, "fp64" if double else "fp32")
     check_unconditional(G, str(generator))
     config = resolve(method, settings, G.architecture)

@@ -13,7 +13,7 @@ from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchit
 from pipeline.gan.checkpoint import save_rosinality
 from pipeline.gan.stages import train_stage
 from pipeline.gan.training import train
-from pipeline.gan.transfer import configure, located
+from pipeline.gan.transfer import configure
 
 G_ARCH = GeneratorArchitecture(6, 0, 6, 16, 3, 3, (8, 8, 4))
 D_ARCH = DiscriminatorArchitecture(0, 16, 3, (8, 8, 4))
@@ -139,11 +139,3 @@ def test_a_run_does_not_begin_from_what_it_replaces(checkpoint, tiny_dataset):
     for init in (folder, folder / "generator.safetensors"):
         with pytest.raises(InputError, match="cannot begin from a network in it"):
             train_stage(tiny_dataset, override(SETTINGS, init=str(init)), 3, "cpu", folder)
-
-
-def test_a_preset_s_beginning_is_looked_up_in_the_data_folder(tmp_path):
-    given = override(SETTINGS, init="runs/first")
-    assert located(given, tmp_path).init == str(tmp_path / "runs" / "first")
-    assert located(given, None) == given
-    assert located(SETTINGS, tmp_path) == SETTINGS
-    assert located(override(SETTINGS, init="/elsewhere/g.pkl"), tmp_path).init == "/elsewhere/g.pkl"

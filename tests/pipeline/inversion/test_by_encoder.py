@@ -6,11 +6,14 @@ import torch
 from click.testing import CliRunner
 
 from atlas.cli import main
+from atlas.preset import InvertSettings
+from atlas.stage import run_stage
 from pipeline.gan import load_generator
 from pipeline.inversion import load_encoder, read_latents, save_encoder
 from pipeline.inversion.batches import to_images
 from pipeline.inversion.encoders.architecture import EncoderArchitecture
 from pipeline.inversion.encoders.encoder import Encoder
+from pipeline.inversion.stages import InvertSources, invert_stage
 from pipeline.photos.dataset import open_dataset
 
 
@@ -52,11 +55,12 @@ def test_the_codes_are_the_encoder_s(method, tmp_path, encoders, tiny_generator_
 def test_an_encoder_inverts_all_photographs_where_the_projector_is_limited(
     tmp_path, encoders, tiny_generator_path, tiny_dataset_path
 ):
-    counts = {}
-    for method, options in (("e4e", ["--encoder", str(encoders["e4e"])]), ("projector", ["--steps", "1"])):
-        out = tmp_path / f"{method}.safetensors"
-        asked = ["--method", method, "--limit", "2", *options]
-        assert invert(tiny_generator_path, tiny_dataset_path, out, *asked).exit_code == 0
+    counts, settings = {}, InvertSettings(limit=2, steps=1)  # of a preset, for all its methods
+    for method, encoder in (("e4e", encoders["e4e"]), ("projector", None)):
+        sources = InvertSources(tiny_generator_path, tiny_dataset_path, encoder)
+        out, record = tmp_path / f"{method}.safetensors", tmp_path / f"{method}.stage.json"
+        stage, work = invert_stage(method, sources, settings, 1, "cpu", out, record)
+        assert run_stage(stage, work)
         counts[method] = len(read_latents(out))
     assert counts["e4e"] == 10
     assert counts["projector"] <= 3

@@ -239,3 +239,19 @@ def test_a_difference_is_grey_where_nothing_is_lost():
     black, white = np.zeros_like(a), np.full_like(a, 255)
     assert (difference(white, black) == 255).all()
     assert (difference(black, white) == 0).all()
+
+
+def test_where_the_user_has_lpips_all_methods_are_measured_by_it(
+    write_lpips, done, street, tiny_generator_path, tmp_path
+):
+    folder, out = tmp_path / "lpips", tmp_path / "comparison.json"
+    folder.mkdir()
+    write_lpips(folder, "vgg16")
+    paths = [street.folder / f"{method}.safetensors" for method in ("e4e", "projector")]
+    result = compare(tiny_generator_path, street, out, *paths, options=["--lpips", str(folder), "--compared", "3"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(out.read_text())
+    assert report["perceptual"] == "LPIPS (vgg16)"
+    assert done[1]["perceptual"] == "EfficientNet-Lite0 perceptual"
+    assert value(report, "e4e", "perceptual") < 0.1 * value(report, "w_avg", "perceptual")
+    assert value(report, "projector", "perceptual") == value(report, "w_avg", "perceptual")

@@ -17,11 +17,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from atlas.cli import main
+from atlas.files import sha256_path
+from pipeline.features import perceptual_distance
 from pipeline.gan import Generator, save_network
 from pipeline.gan.architecture import GeneratorArchitecture
-from pipeline.inversion import Latents, read_latents, write_latents
+from pipeline.inversion import Latents, Projector, ProjectorSettings, read_latents, write_latents
 from pipeline.inversion.noise import noise_buffers
 from pipeline.inversion.selection import choose_photographs, held_out
+from pipeline.lpips import load_lpips
 from pipeline.photos.dataset import Photo, open_dataset, write_dataset
 
 
@@ -223,11 +226,19 @@ def test_a_generator_that_gives_no_numbers(tmp_path, tiny_generator, tiny_datase
 
 
 def test_what_does_not_go_together_is_refused(tmp_path, tiny_generator_path, tiny_dataset_path, unbroken):
-    run = (tiny_generator_path, tiny_dataset_path, tmp_path / "x.safetensors")
-    refused(invert(*run, "--method", "e4e"), "e4e inverts by a trained encoder", "--encoder")
-    refused(invert(*run, "--encoder", str(unbroken)), "the projector uses no encoder", "--start")
+    paths = ["--generator", str(tiny_generator_path), "--data", str(tiny_dataset_path)]
+
+    def run(*options):
+        return CliRunner().invoke(main, ["invert", *paths, "--out", str(tmp_path / "x.safetensors"), *options])
+
+    refused(run("--method", "e4e"), "e4e inverts by a trained encoder", "--encoder")
+    refused(run("--encoder", str(unbroken)), "the projector uses no encoder", "--start")
     both = ("--encoder", str(unbroken), "--start", str(unbroken))
-    refused(invert(*run, "--method", "restyle", *both), "--start is for the projector")
+    refused(run("--method", "restyle", *both), "--start is for the projector")
+    for option in (("--steps", "1000"), ("--space", "w+"), ("--patience", "3"), ("--pixel-weight", "0")):
+        refused(run("--method", "e4e", "--encoder", str(unbroken), *option), f"{option[0]} would change nothing", "e4e")
+    some = ("--limit", "3", "--no-keep-noise", "--batch", "2")
+    refused(run("--method", "restyle", *some), "--limit, --keep-noise would change nothing with --method restyle")
 
 
 def refused(done, *words):
@@ -260,3 +271,31 @@ def test_photographs_of_another_size_than_the_generators(tmp_path, tiny_generato
     data = photographs_of(tmp_path / "dataset.zip", 32)
     done = invert(tiny_generator_path, data, tmp_path / "projector.safetensors")
     refused(done, "must be 16 × 16", "got 32 × 32", "--size 16")
+
+
+def test_where_the_user_has_lpips_the_projector_searches_by_it_and_its_values_are_measured(
+    write_lpips, tmp_path, unbroken, tiny_generator, tiny_generator_path, tiny_dataset_path
+):
+    folder, out = tmp_path / "lpips", tmp_path / "projector.safetensors"
+    folder.mkdir()
+    _, _, files = write_lpips(folder, "vgg16")
+    run = (tiny_generator_path, tiny_dataset_path, out, "--lpips", str(folder), "--pixel-weight", "0")
+    done = invert(*run)
+    assert done.exit_code == 0, done.output
+    found = read_latents(out)
+    assert found.metadata["features"] == "LPIPS (vgg16)"
+    assert found.metadata["features_sha256"] == " ".join(sha256_path(file) for file in files)
+    dataset, features = open_dataset(tiny_dataset_path), load_lpips(*files, "vgg16")
+    images = torch.from_numpy(dataset.images(range(4))).permute(0, 3, 1, 2).float() / 127.5 - 1
+    names = [photo.source_id for photo in dataset.photos[:4]]
+    projector = Projector(ProjectorSettings(steps=3, pixel_weight=0), 1, features).fit(tiny_generator)
+    w = projector.invert(images, names)
+    torch.testing.assert_close(torch.from_numpy(found.w[:4]), w, rtol=0, atol=1e-6)
+    rendered = tiny_generator.synthesis(w, noise_mode="const").clamp(-1, 1)
+    expected = perceptual_distance(features, rendered, images)
+    np.testing.assert_allclose(found.measures["perceptual"][:4], expected, rtol=1e-4)
+    assert "up to date" in invert(*run).output
+    torch.save({"classifier.0.weight": torch.zeros(1)}, files[0])
+    result = invert(*run)  # the stage hangs on what is in the folder
+    assert result.exit_code == 2
+    assert "does not hold torchvision's vgg16" in result.output

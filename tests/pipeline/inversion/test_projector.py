@@ -12,7 +12,11 @@ from torch.func import functional_call
 
 from atlas.errors import InputError
 from pipeline.features import load_perceptual
+from pipeline.gan import Generator
+from pipeline.gan.architecture import GeneratorArchitecture
 from pipeline.inversion import Projector, ProjectorSettings
+from pipeline.inversion.encoders.architecture import EncoderArchitecture
+from pipeline.inversion.encoders.encoder import Encoder
 from pipeline.inversion.measures import l2, measure
 from pipeline.inversion.noise import NoiseMaps, noise_buffers, noise_regulariser, regulariser_and_gradients, synthesise
 from pipeline.inversion.projection import (
@@ -50,6 +54,20 @@ def test_schedules_as_recorded(recorded):
     strengths = [w_noise_strength(s, settings) for s in steps]
     np.testing.assert_allclose(rates, tensors["out.schedule.lr"], rtol=0, atol=1e-8)  # recorded in float32
     np.testing.assert_allclose(strengths, tensors["out.schedule.w_noise_over_w_std"], rtol=0, atol=1e-8)
+
+
+def test_schedules_of_the_recorded_generator_and_trace(official_generator, recorded):
+    tensors, facts = recorded
+    atol, config = facts["suggested_atol"], facts["config"]
+    std = w_statistics(official_generator, config["w_avg_samples"]).std
+    for name, steps, total in (
+        ("schedule.w_noise_scale_for_this_G", tensors["out.schedule.steps"].tolist(), config["schedule_num_steps"]),
+        ("trace.w_noise_scale", range(config["trace_num_steps"]), config["trace_num_steps"]),
+    ):
+        found = torch.tensor([std * w_noise_strength(step, ProjectorSettings(steps=total)) for step in steps])
+        assert (found - tensors[f"out.{name}"]).abs().max() <= atol[f"out.{name}"], name
+    rates = [learning_rate(step, ProjectorSettings(steps=20)) for step in range(20)]
+    assert (torch.tensor(rates) - tensors["out.trace.lr"]).abs().max() <= atol["out.trace.lr"]
 
 
 def test_the_published_numbers_are_the_defaults(recorded):
@@ -108,6 +126,7 @@ def test_trace_of_twenty_steps_as_recorded(official_generator, recorded):
         "w": torch.cat([s.w[:, 0] for s in steps]),
         "dist": torch.cat([s.distance for s in steps]),
         "reg": torch.cat([s.regulariser for s in steps]),
+        "loss": torch.cat([s.distance + 1e5 * s.regulariser for s in steps]),
     }
     for name, value in found.items():
         assert (value - tensors[f"out.trace.{name}"]).abs().max() <= atol[f"out.trace.{name}"], name
@@ -311,12 +330,30 @@ def test_it_finds_images_that_the_generator_made(tiny_generator):
     assert (found["perceptual"] < 0.6 * start["perceptual"]).all()
 
 
-def test_photographs_of_another_size_and_grey_ones_are_refused(tiny_generator):
-    projector = Projector(ProjectorSettings(w_samples=10), features=pooled_pixels).fit(tiny_generator)
-    with pytest.raises(InputError, match=r"must be 16 × 16 .* got 32 × 16"):
-        projector.invert(torch.zeros(1, 3, 16, 32))
-    with pytest.raises(InputError, match=r"must have 3 channels .* got 1: .* makes RGB of greyscale"):
-        projector.invert(torch.zeros(1, 1, 16, 16))
+def test_photographs_of_another_size_and_grey_ones_are_prepared_as_the_encoders_do(tiny_generator):
+    projector = Projector(ProjectorSettings(steps=3, w_samples=10), features=pooled_pixels).fit(tiny_generator)
+    images = photographs(2, 16).float()
+    large = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    w = projector.invert(images, ["a", "b"])
+    assert torch.equal(projector.invert(large, ["a", "b"]), w)
+    assert not torch.equal(projector.invert(large.flip(0), ["a", "b"]), w)
+    grey = images.mean(1, keepdim=True)
+    assert torch.equal(projector.invert(grey), projector.invert(grey.repeat(1, 3, 1, 1)))
+    encoder = Encoder(EncoderArchitecture.made_for("e4e", "narrow", "e4e", 6, 8, 16, 1), torch.zeros(8)).eval()
+    for shape in ((1, 3, 16, 32), (1, 4, 16, 16), (3, 16, 16)):
+        told = []
+        for invert in (projector.invert, encoder):
+            with pytest.raises(InputError, match=r"must be square, \[N, 3, H, H\] or greyscale") as refused:
+                invert(torch.zeros(shape))
+            told.append(str(refused.value))
+        assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("architecture", [(8, 2, 8, 16, 3, 2, (8, 8, 8)), (8, 0, 8, 16, 1, 2, (8, 8, 8))])
+def test_generators_of_other_images_are_refused(architecture):
+    generator = Generator(GeneratorArchitecture(*architecture)).eval()
+    with pytest.raises(InputError, match="projector's generator must be an unconditional generator of RGB images"):
+        Projector(ProjectorSettings(w_samples=10), features=pooled_pixels).fit(generator)
 
 
 def test_maps_keep_their_names_and_come_out_white():

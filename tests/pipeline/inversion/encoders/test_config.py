@@ -3,9 +3,9 @@
 import pytest
 
 from atlas.errors import InputError
-from atlas.preset import EncoderSettings
+from atlas.preset import EncoderSettings, find_preset, load_preset
 from pipeline.gan.architecture import GeneratorArchitecture
-from pipeline.inversion.encoders.config import resolve
+from pipeline.inversion.encoders.config import completed, resolve
 
 AT_256 = GeneratorArchitecture(512, 0, 512, 256, 3, 2, (512, 512, 512, 512, 256, 128, 64))
 AT_32 = GeneratorArchitecture(64, 0, 64, 32, 3, 2, (64, 64, 64, 32))
@@ -26,6 +26,32 @@ def test_full_is_as_published():
     assert (config.l2, config.perceptual, config.similarity_weight) == (1.0, 0.8, 0.5)
     assert (config.delta, config.adversarial, config.lr_discriminator) == (2e-4, 0.1, 2e-5)
     assert (config.r1, config.r1_interval, config.pool, config.average) == (10.0, 16, 50, 0)
+
+
+def test_left_open_the_steps_are_those_of_the_configuration():
+    assert completed(EncoderSettings(backbone="full")).steps == 200_000
+    assert completed(EncoderSettings()).steps == 2_000
+    assert completed(EncoderSettings(backbone="full", steps=7)).steps == 7
+
+
+@pytest.mark.parametrize("backbone", ["narrow", "full"])
+@pytest.mark.parametrize("variant", ["e4e", "psp"])
+def test_unless_told_otherwise_a_training_reaches_the_last_stage(backbone, variant):
+    settings = completed(EncoderSettings(backbone=backbone, variant=variant))
+    config = resolve("restyle", settings, AT_256)
+    assert config.stage(settings.steps - 1) == config.architecture.last_stage
+
+
+@pytest.mark.parametrize("method", ["e4e", "restyle"])
+def test_the_papers_preset_trains_and_projects_as_published(method):
+    preset = load_preset(find_preset("paper"))
+    config, inversion = resolve(method, preset.encoder, AT_256), preset.invert
+    assert config.architecture.backbone == {"e4e": "ir-se50", "restyle": "resnet34"}[method]
+    assert completed(preset.encoder).steps == 200_000
+    assert (config.batch, config.generated, config.optimizer, config.lr, config.l2) == (8, 0, "ranger", 1e-4, 1.0)
+    assert (config.mirror, config.average, config.architecture.progressive) == (True, 0, True)
+    assert (inversion.steps, inversion.space, inversion.start, inversion.patience) == (1000, "w", "", 0)
+    assert inversion.pixel_weight == 0
 
 
 def test_the_published_schedule():
@@ -58,6 +84,16 @@ def test_any_generator():
 
 def test_shares_are_rounded():
     assert resolve("e4e", EncoderSettings(batch=10, generated=0.33), AT_32).generated == 3
+
+
+@pytest.mark.parametrize("backbone", ["narrow", "full"])
+def test_where_the_user_has_moco_it_is_the_similarity(backbone):
+    settings = EncoderSettings(backbone=backbone, moco="moco.pth.tar")
+    assert resolve("e4e", settings, AT_256).similarity == completed(settings).similarity == "moco"
+    assert completed(EncoderSettings()).similarity == "default"  # as records of stages have it
+    for other in ("off", "efficientnet-lite0"):
+        with pytest.raises(InputError, match=rf'similarity is "{other}".*encoder\.moco.*leave one of them out'):
+            resolve("e4e", EncoderSettings(similarity=other, moco="moco.pth.tar"), AT_256)
 
 
 def test_moco_without_its_file_is_refused():

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from atlas.errors import InputError
 from pipeline.inversion.encoders.architecture import EncoderArchitecture
-from pipeline.inversion.encoders.encoder import Encoder, to_size
+from pipeline.inversion.encoders.encoder import Encoder
+from pipeline.inversion.inputs import to_size
 
 
 def encoder_for(generator, method="e4e", variant="e4e") -> Encoder:
@@ -23,6 +24,18 @@ def test_the_latent_average_is_included(tiny_generator):
     images = torch.randn(3, 3, 16, 16)
     assert torch.equal(encoder(images), encoder.latent_avg + encoder.network(images))
     assert encoder(images).dtype == torch.float32
+
+
+@pytest.mark.parametrize("method", ["e4e", "restyle"])
+def test_styles_beyond_the_stage_that_training_reached_are_the_first(method, tiny_generator):
+    encoder = encoder_for(tiny_generator, method)
+    images, whole = torch.randn(2, 3, 16, 16), encoder.stage
+    encoder.stage = 2
+    codes = encoder(images) - encoder.latent_avg
+    assert torch.allclose(codes[:, 3:], codes[:, :1].expand(-1, 3, -1), atol=1e-5)
+    assert (codes[:, 1:3] - codes[:, :1]).abs().amax(2).min() > 1e-3
+    encoder.stage = whole
+    assert (encoder(images)[:, 3:] - encoder(images)[:, :1]).abs().amax(2).min() > 1e-3
 
 
 @pytest.mark.parametrize("method", ["e4e", "restyle"])

@@ -1,17 +1,26 @@
 """Encoders as files: ours there and back, the published ones as data."""
 
+import hashlib
+import json
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from atlas.errors import InputError
+from pipeline.gan import Generator
+from pipeline.gan.architecture import GeneratorArchitecture
+from pipeline.gan.rosinality import rosinality_state
 from pipeline.inversion import load_encoder, save_encoder
 from pipeline.inversion.encoders.architecture import EncoderArchitecture
 from pipeline.inversion.encoders.encoder import Encoder
-from pipeline.inversion.encoders.files import read_facts
+from pipeline.inversion.encoders.files import _PUBLISHED, read_facts
 from pipeline.inversion.encoders.networks import build
+
+PARITY = Path(__file__).resolve().parents[3] / "parity"
 
 
 @pytest.fixture
@@ -41,6 +50,17 @@ def test_there_and_back(method, made, tiny_generator, tmp_path):
     assert read_facts(path)["seed"] == 3
     save_encoder(again, tmp_path / "again.safetensors", {"seed": 3})
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_the_stage_that_training_reached_stands_in_the_file_unless_it_is_the_last(made, tmp_path):
+    encoder, path, images = made(), tmp_path / "encoder.safetensors", torch.randn(2, 3, 16, 16)
+    save_encoder(encoder, path)
+    assert "stage" not in read_facts(path)  # as in files from before there was such a fact
+    assert load_encoder(path).stage == encoder.architecture.last_stage
+    encoder.stage = 1
+    save_encoder(encoder, path)
+    assert read_facts(path)["stage"] == 1
+    assert torch.equal(load_encoder(path)(images), encoder(images))
 
 
 def test_half_is_half_as_large_and_nearly_the_same(made, tmp_path):
@@ -90,6 +110,8 @@ def _changed(path, change):
         (lambda t, m: m.clear(), "not an encoder"),
         (lambda t, m: m.update(encoder='{"format": 99}'), "format 99"),
         (lambda t, m: m.update(encoder=m["encoder"].replace("narrow", "broad")), "architecture cannot be read"),
+        (lambda t, m: m.update(encoder=m["encoder"][:-1] + ', "stage": 6}'), "stage must be 0 … 5, got 6"),
+        (lambda t, m: m.update(encoder=m["encoder"][:-1] + ', "stage": "all"}'), "stage must be 0 … 5, got 'all'"),
     ],
 )
 def test_a_damaged_file_is_one_clear_line(change, message, made, tmp_path):
@@ -130,16 +152,77 @@ def test_a_published_e4e_file(tmp_path):
     assert encoder.architecture == E4E_4PX
     assert torch.equal(encoder.latent_avg, average)
     assert encoder.network.input_layer[0].weight.unique().numel() == 1
-    content = published(E4E_4PX, "Encoder4Editing", None, start_from_latent_avg=True)
+    torch.save(published(E4E_4PX, "Encoder4Editing", None), path)
+    assert load_encoder(path).latent_avg.abs().max() == 0  # codes that are relative to nothing
+
+
+@pytest.mark.parametrize(
+    ("arch", "kind", "opts"),
+    [
+        (E4E_4PX, "Encoder4Editing", {"start_from_latent_avg": True}),
+        (RESTYLE_4PX, "ResNetProgressiveBackboneEncoder", {"n_iters_per_batch": 4}),
+    ],
+)
+def test_a_mean_code_that_is_missing_is_estimated_by_seed(arch, kind, opts, tmp_path):
+    torch.manual_seed(4)
+    path, own = tmp_path / "a.pt", Generator(GeneratorArchitecture(512, 0, 512, 8, 3, 1, (4, 4))).eval()
+    content = published(replace(arch, num_ws=4), kind, None, **opts)
+    content["state_dict"].pop("decoder.input.input")
     torch.save(content, path)
-    with pytest.raises(InputError, match="latent_avg, the mean code"):
-        load_encoder(path)
+    with pytest.raises(InputError, match=r"a\.pt"):
+        load_encoder(path)  # neither a mean code nor what makes codes
+    content["state_dict"] |= {f"decoder.{name}": t for name, t in rosinality_state(own).items()}
+    torch.save(content, path)
+    found = load_encoder(path).latent_avg
+    z = torch.randn(20_000, 512, generator=torch.Generator().manual_seed(1))
+    expected, spread = own.mapping(z)[:, 0].mean(0), own.mapping(z)[:, 0].std(0)
+    assert (found[0] - expected).abs().max() < 0.05 * spread.max()
+    assert found.abs().max() > 0.1 * spread.max()
+    assert torch.equal(load_encoder(path).latent_avg, found)
+    own.mapping.w_avg.fill_(0.5)
+    assert (load_encoder(path, generator=own).latent_avg == 0.5).all()  # the one that is given, as it says itself
+
+
+@pytest.mark.parametrize("iterations", [2.5, "5", True, 0, -1, None])
+def test_passes_that_are_no_number_are_named(iterations, tmp_path):
+    kind = "ResNetProgressiveBackboneEncoder"
+    torch.save(published(RESTYLE_4PX, kind, torch.zeros(512), n_iters_per_batch=iterations), tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"a\.pt: n_iters_per_batch must be a whole number from 1 up, got"):
+        load_encoder(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("layout", "arch", "kind", "opts_of"),
+    [
+        ("e4e_pt", EncoderArchitecture("e4e", "ir-se50", "pyramid", True, 8, 512, 256), "Encoder4Editing", "opts_keys"),
+        (
+            "restyle_pt",
+            EncoderArchitecture("restyle", "resnet34", "simple", False, 8, 512, 256, 5),
+            "ResNetBackboneEncoder",
+            "opts_keys_base",
+        ),
+    ],
+)
+def test_the_recorded_layouts_are_read(layout, arch, kind, opts_of, encoder_recording):
+    """Names, order, shapes and types of a file that the official program wrote: an encoder is found in it."""
+    recorded = json.loads((PARITY / "checkpoint.json").read_text())["layouts"][layout]
+    told = recorded["encoder"]
+    names = encoder_recording(told["names_as"].removesuffix(".safetensors")).names
+    types = {"zero": "int64"}
+    rows = [[told["prefix"] + n, shape, types.get(rule, "float32")] for n, (shape, rule) in names.items()]
+    assert len(rows) == told["tensors"]
+    assert hashlib.sha256(json.dumps(rows).encode()).hexdigest() == told["sha256_of_json"]  # of the recorded rows
+    with torch.device("meta"):
+        state = build(arch).state_dict()
+    mine = [[f"encoder.{n}", list(t.shape), str(t.dtype).removeprefix("torch.")] for n, t in state.items()]
+    assert sorted(mine) == sorted(rows)
+    assert EncoderArchitecture.infer({n: shape for n, (shape, _) in names.items()}, arch.progressive, 5, "") == arch
+    assert kind in _PUBLISHED
+    assert {"encoder_type", "start_from_latent_avg"} <= set(recorded[opts_of])
+    assert ("n_iters_per_batch" in recorded[opts_of]) == (arch.method == "restyle")
 
 
 def test_a_published_restyle_file(tmp_path):
-    from pipeline.gan import Generator
-    from pipeline.gan.architecture import GeneratorArchitecture
-
     generator = Generator(GeneratorArchitecture(4, 0, 512, 4, 3, 1, (4,))).eval()
     path, average = tmp_path / "restyle.pt", torch.randn(512)  # of one row, as where it was estimated
     kind = "ResNetProgressiveBackboneEncoder"
@@ -171,6 +254,14 @@ def test_a_payload_is_not_run(tmp_path):
         ({"g_ema": {}}, "state_dict and opts"),
         ({"state_dict": {}, "opts": {"encoder_type": "Encoder4Editing"}}, "holds no encoder"),
         ({"state_dict": {}, "opts": {"encoder_type": "Other"}}, "encoder_type must be one of"),
+        ({"state_dict": {}, "opts": {"encoder_type": ["Encoder4Editing"]}}, "encoder_type must be one of"),
+        (
+            {
+                "state_dict": {"encoder.styles.0.linear.weight": torch.zeros(())},
+                "opts": {"encoder_type": "Encoder4Editing"},
+            },
+            "holds no encoder",
+        ),
     ],
 )
 def test_other_checkpoints_are_named(content, message, tmp_path):

@@ -1,19 +1,20 @@
 """ReStyle's encoders and its refinement against codes and images recorded from the official implementation."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
-from torch import nn
+import torch
+from safetensors.torch import load_file
 
-from pipeline.gan import Generator
-from pipeline.gan.architecture import GeneratorArchitecture
+from pipeline.gan.rosinality import kernel
+from pipeline.inversion import load_encoder
 from pipeline.inversion.encoders.architecture import EncoderArchitecture
-from pipeline.inversion.encoders.encoder import Encoder
 from pipeline.inversion.encoders.networks import build
 
 PSP = EncoderArchitecture("restyle", "resnet34", "simple", False, 8, 512, 256, 5)
 E4E_STYLE = dataclasses.replace(PSP, progressive=True)
-LOOP = dataclasses.replace(PSP, num_ws=6, iterations=3)  # of a 16 px generator
+PARITY = Path(__file__).resolve().parents[3] / "parity"
 
 
 @pytest.fixture(scope="module")
@@ -21,35 +22,6 @@ def network(encoder_recording):
     network = build(PSP)
     network.load_state_dict(encoder_recording("restyle_resnet_encoder").weights())
     return network.eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="module")
-def decoder(encoder_recording) -> Generator:
-    """The recorded decoder, 16 px, its published names turned into the generator's."""
-    theirs = encoder_recording("restyle_loop").weights("decoder.")
-    G = Generator(GeneratorArchitecture(512, 0, 512, 16, 3, 8, (512, 512, 512)))
-    ours = {f"mapping.fc{i}.{part}": theirs[f"style.{i + 1}.{part}"] for i in range(8) for part in ("weight", "bias")}
-    ours["synthesis.b4.const"] = theirs["input.input"][0]
-    layers = {"b4.conv1": ("conv1", 0)}
-    for k, resolution in enumerate((8, 16)):
-        layers[f"b{resolution}.conv0"] = (f"convs.{2 * k}", 2 * k + 1)
-        layers[f"b{resolution}.conv1"] = (f"convs.{2 * k + 1}", 2 * k + 2)
-    for mine, (their, noise) in layers.items():
-        ours[f"synthesis.{mine}.weight"] = theirs[f"{their}.conv.weight"][0]
-        ours[f"synthesis.{mine}.affine.weight"] = theirs[f"{their}.conv.modulation.weight"]
-        ours[f"synthesis.{mine}.affine.bias"] = theirs[f"{their}.conv.modulation.bias"]
-        ours[f"synthesis.{mine}.noise_strength"] = theirs[f"{their}.noise.weight"].reshape([])
-        ours[f"synthesis.{mine}.bias"] = theirs[f"{their}.activate.bias"]
-        ours[f"synthesis.{mine}.noise_const"] = theirs[f"noises.noise_{noise}"][0, 0]
-    for mine, their in (("b4", "to_rgb1"), ("b8", "to_rgbs.0"), ("b16", "to_rgbs.1")):
-        ours[f"synthesis.{mine}.torgb.weight"] = theirs[f"{their}.conv.weight"][0]
-        ours[f"synthesis.{mine}.torgb.affine.weight"] = theirs[f"{their}.conv.modulation.weight"]
-        ours[f"synthesis.{mine}.torgb.affine.bias"] = theirs[f"{their}.conv.modulation.bias"]
-        ours[f"synthesis.{mine}.torgb.bias"] = theirs[f"{their}.bias"].flatten()
-    rest = set(G.state_dict()) - set(ours)
-    assert all(name.endswith(("resample_filter", "w_avg")) for name in rest), rest
-    G.load_state_dict(ours, strict=False)
-    return G.eval().requires_grad_(False)
 
 
 def test_names_and_shapes_are_the_published_ones(network, encoder_recording):
@@ -69,13 +41,30 @@ def test_codes_of_both_variants(network, encoder_recording, recorded_input, monk
         progressive.check(f"out.stage_{name}", network(recorded_input, stage))
 
 
-def test_the_refinement(network, decoder, encoder_recording, recorded_input, rule, monkeypatch):
-    recorded = encoder_recording("restyle_loop")
+def test_a_published_file_refines_with_its_own_decoder(network, encoder_recording, recorded_input, rule, tmp_path):
+    """The recorded loop, from a file as published: its encoder, and its decoder of 16 px by rosinality's names."""
+    recorded, path = encoder_recording("restyle_loop"), tmp_path / "restyle.pt"
+    state = {f"encoder.{n}": t for n, t in network.state_dict().items() if not n.startswith(("styles.6", "styles.7"))}
+    state |= {f"decoder.{name}": tensor for name, tensor in recorded.weights("decoder.").items()}
+    fixed = [name for name, (_, kind) in recorded.names.items() if kind == "keep"]
+    state |= {f"decoder.{name}": kernel(4.0) for name in fixed}
+    options = {"encoder_type": "ResNetBackboneEncoder", "n_iters_per_batch": 3, "output_size": 16, "device": "cuda:0"}
     average = 0.3 * rule("latent_avg", [6, 512], "normal")
-    encoder = Encoder(LOOP, average, decoder).eval().requires_grad_(False)
-    monkeypatch.setattr(network, "styles", nn.ModuleList(list(network.styles)[:6]))
-    encoder.network = network
+    torch.save({"state_dict": state, "opts": options, "latent_avg": average[0]}, path)
+    encoder = load_encoder(path)
+    path.unlink()  # nearly 400 MB
+    assert encoder.architecture == dataclasses.replace(PSP, num_ws=6, iterations=3)
+    assert encoder.generator is not None
+    assert encoder.generator.img_resolution == 16
+    assert torch.equal(encoder.latent_avg, average[:1].expand(6, 512))
+    encoder.latent_avg.copy_(average)  # the recording has a mean per layer, which a published file never has
     recorded.check("out.avg_image", encoder.average_image()[0, :, ::16, ::16])
     for i, codes in enumerate(encoder.passes(recorded_input[:, :3])):
         recorded.check(f"out.iter{i}.codes", codes[0])
-        recorded.check(f"out.iter{i}.image", decoder.synthesis(codes, noise_mode="const")[0])
+        recorded.check(f"out.iter{i}.image", encoder.generator.synthesis(codes, noise_mode="const")[0])
+
+
+def test_the_input_s_formula_gives_what_was_recorded(recorded_input):
+    """Every sixteenth row and column of the recorded input; a float32's rounding is allowed."""
+    recorded = load_file(PARITY / "encoder_input.safetensors")["in.x6_every_16th"]
+    assert (recorded_input[:, :, ::16, ::16] - recorded).abs().max() < 1e-6

@@ -36,7 +36,7 @@ def quiet(line: str) -> None:
     pass
 
 
-def start(method, generator, dataset, out: Path, fault: str = "") -> tuple[int, str]:
+def start(method, generator, dataset, out: Path, fault: str = "", settings=SETTINGS) -> tuple[int, str]:
     """Train in a process of its own, which may be killed; return how it ended and what it said.
 
     A forked one: importing PyTorch anew would take longer than all of the training.
@@ -48,7 +48,7 @@ def start(method, generator, dataset, out: Path, fault: str = "") -> tuple[int, 
             os.environ["ATLAS_FAULT"] = fault
             with said.open("w") as stream:
                 log = functools.partial(print, file=stream, flush=True)
-                train_encoder(method, generator, dataset, SETTINGS, 3, out, log=log)
+                train_encoder(method, generator, dataset, settings, 3, out, log=log)
             os._exit(0)
         finally:
             os._exit(1)
@@ -101,6 +101,25 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(
     assert contents(tmp_path) == unbroken[method]
 
 
+def test_with_ranger_slow_weights_outlive_a_kill(tiny_generator_path, tiny_dataset_path, tmp_path):
+    """Every sixth step falls back half-way to where the weights were six steps before, on either side of a kill."""
+    ranger = override(SETTINGS, optimizer="ranger", steps=14, lr=0.01)
+    whole, out = tmp_path / "whole" / "e4e.safetensors", tmp_path / "killed" / "e4e.safetensors"
+    for path in (whole, out):
+        path.parent.mkdir()
+    train_encoder("e4e", tiny_generator_path, tiny_dataset_path, ranger, 3, whole, log=quiet)
+    state = out.with_suffix(".training") / "state.safetensors"
+    for fault in ("encoder.step:6", "encoder.step:7"):  # with 5 and 10 steps done; goes on from 4 and from 8
+        ended, _ = start("e4e", tiny_generator_path, tiny_dataset_path, out, fault, ranger)
+        assert ended == -signal.SIGKILL
+        tensors = load_file(state)
+        first = next(name for name in tensors if name.startswith("encoder.") and name.endswith("weight"))
+        assert not torch.equal(tensors["optimizer.slow.0"], tensors[first])
+    ended, said = start("e4e", tiny_generator_path, tiny_dataset_path, out, settings=ranger)
+    assert (ended, "going on from step 8" in said) == (0, True)
+    assert contents(out.parent) == contents(whole.parent)
+
+
 def test_a_finished_run_trains_on_as_if_it_had_been_longer(unbroken, tiny_generator_path, tiny_dataset_path, tmp_path):
     out = tmp_path / "e4e.safetensors"
     for steps in (5, 10):
@@ -135,6 +154,19 @@ def test_what_comes_out(unbroken, tiny_generator_path, tmp_path):
         facts = read_facts(path)
         assert (facts["steps"], facts["seed"], facts["generated"]) == (10, 3, 0.5)
         assert "EfficientNet-Lite0 perceptual" in facts["losses"]
+
+
+def test_what_no_step_has_trained_is_not_used(tiny_generator_path, tiny_dataset_path, tmp_path):
+    """Stage 1 begins in the third step: after two no style has its own difference, after three the second has."""
+    out, images = tmp_path / "e4e.safetensors", torch.randn(2, 3, 16, 16)
+    for steps, stage in ((2, 0), (3, 1), (4, 2)):
+        settings = override(SETTINGS, steps=steps)
+        train_encoder("e4e", tiny_generator_path, tiny_dataset_path, settings, 3, out, log=quiet)
+        encoder = load_encoder(out)
+        codes = encoder(images) - encoder.latent_avg
+        apart = (codes - codes[:, :1]).abs().amax((0, 2))[1:] > 1e-4
+        assert encoder.stage == stage
+        assert apart.tolist() == [style <= stage for style in range(1, 6)]
 
 
 def test_statistics_and_sheets(tiny_generator_path, tiny_dataset_path, tmp_path, monkeypatch):
@@ -195,6 +227,11 @@ def test_the_estimators_have_scikit_learns_manner(unbroken, tiny_generator_path,
         E4E().invert(torch.zeros(1, 3, 16, 16))
     with pytest.raises(InputError, match="an encoder of e4e, not of restyle"):
         ReStyle().load(path, tiny_generator_path)
+    generator, restyle = load_generator(tiny_generator_path), tmp_path / "restyle.safetensors"
+    restyle.write_bytes(unbroken["restyle"]["restyle.safetensors"])
+    photographs = torch.randn(2, 3, 16, 16)
+    found = [ReStyle().load(restyle, given).invert(photographs) for given in (generator, str(tiny_generator_path))]
+    assert torch.equal(*found)
     model, images, seen = E4E(batch=2).load(path), torch.randn(5, 3, 16, 16), []
     codes = model.invert(images, lambda done, total: seen.append((done, total)))
     assert torch.allclose(codes, model.encoder_(images), atol=1e-5)
@@ -337,12 +374,13 @@ def test_a_generator_as_auto_makes_it_at_256_px(backbone, method, tmp_path):
 def test_a_stage_hangs_on_the_users_networks_and_not_on_where_they_lie(
     tiny_generator_path, tiny_dataset_path, tmp_path
 ):
-    settings = override(SETTINGS, lpips=str(tmp_path / "mine"), similarity="moco", moco=str(tmp_path / "moco.pth"))
+    settings = override(SETTINGS, lpips=str(tmp_path / "mine"), similarity="default", moco=str(tmp_path / "moco.pth"))
     out = tmp_path / "e4e.safetensors"
     stage, _ = encoder_stage(
         "e4e", tiny_generator_path, tiny_dataset_path, settings, 1, "cpu", out, tmp_path / "e4e.stage.json"
     )
     assert {"generator", "dataset", "lpips", "moco"} == set(stage.inputs)
     assert str(tmp_path) not in json.dumps(dict(stage.settings))
+    assert stage.settings["similarity"] == "moco"
     with pytest.raises(InputError, match="the lpips that stage encoder e4e reads is not there"):
         run_stage(stage, lambda resume: None, log=quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from pipeline.torchfile import read_torch_file
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read named tensors from a ``.safetensors`` file or a ``torch.save`` of a state dictionary.
 
+    Where a checkpoint holds one as ``state_dict``, that is read.
+
     Raises:
         InputError: not such a file; a TorchScript archive among others, which is a program and is not run.
     """
@@ -26,7 +29,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "as a state dictionary (.pt, .pth) or .safetensors"
         )
     found = read_torch_file(path)
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    inner = found.get("state_dict", found)
+    if not isinstance(inner, Mapping):
+        raise InputError(f"{path}: state_dict must hold named tensors, got {type(inner).__name__}")
+    return {name: value for name, value in inner.items() if isinstance(value, Tensor)}
 
 
 def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path, what: str, unused: tuple[str, ...] = ()) -> None:
