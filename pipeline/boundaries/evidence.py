@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from atlas.errors import InputError
 from atlas.grid import AXES
 from atlas.preset import BoundarySettings
 from atlas.progress import Progress
 from atlas.stage import Log
-from pipeline import inversion
 from pipeline.boundaries.changes import measure_changes
 from pipeline.boundaries.evaluation import evaluate
 from pipeline.boundaries.figures.sheets import Figures
@@ -28,9 +26,10 @@ from pipeline.boundaries.fitting import (
     fit_boundaries,
     percentile_curves,
 )
+from pipeline.boundaries.inverting import Again
 from pipeline.boundaries.kept import Kept
 from pipeline.boundaries.looks import LOOKS, looks
-from pipeline.boundaries.measured import Invert, measured_moves
+from pipeline.boundaries.measured import measured_moves
 from pipeline.boundaries.references import REFERENCES, reference_codes
 from pipeline.boundaries.report import build_report, chance_warnings, direction_warnings, method_report
 from pipeline.boundaries.sample import Labelled, join, label
@@ -39,8 +38,6 @@ from pipeline.boundaries.validation import validate
 from pipeline.gan import Generator, load_generator
 from pipeline.gan.rendering import random_codes
 from pipeline.inversion.latents import Latents, read_latents
-from pipeline.inversion.projector import Projector
-from pipeline.inversion.schedule import ProjectorSettings
 from pipeline.photos.dataset import Dataset, open_dataset
 
 TRUNCATION = 0.7
@@ -148,6 +145,11 @@ class Evidence:
         found = looks(self.dataset.images(rows))
         return {name: float(found[name].std()) for name in LOOKS}
 
+    @property
+    def _again(self) -> Again:
+        sources, settings = self.sources, self.settings
+        return Again(sources.encoders, settings.reinvert_steps, self.seed, sources.device, self.log)
+
     def _about(self) -> dict[str, Any]:
         photos = self.dataset.photos
         return {
@@ -176,10 +178,10 @@ class Evidence:
         report["spread"] = self.kept(f"{method}-spread", lambda: direction_spread(fit, self.seed))
         report["units"] = percentile_curves(fit, self.seed)
         if self.generator is not None:
-            report |= self._rendered(self.generator, fit)
+            report |= self._rendered(self.generator, fit, latents.metadata)
         return report
 
-    def _rendered(self, generator: Generator, fit: Fit) -> dict[str, Any]:
+    def _rendered(self, generator: Generator, fit: Fit, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Return what can only be said by looking at the generator's images."""
         if (fit.boundaries.num_ws, fit.boundaries.w_dim) != (generator.num_ws, generator.w_dim):
             raise InputError(
@@ -190,7 +192,7 @@ class Evidence:
         bases, method = walked_bases(generator, self.settings, self.seed), fit.boundaries.method
         changes = measure_changes(generator, fit.boundaries, bases, self._spread, self.seed)
         report: dict[str, Any] = {"changes": changes.report}
-        invert = self._inverter(generator, method)
+        invert = self._again.inverter(generator, method, fit.boundaries.space, facts)
         if invert is not None and self.settings.reinverted:
             some, c = bases[: self.settings.reinverted], tuple(each.machine.c for each in fit.axes)
             report["moves"] = self.kept(
@@ -206,29 +208,6 @@ class Evidence:
         if self.drawn is not None:
             self._method_figures(generator, fit, bases, changes.differences)
         return report
-
-    def _inverter(self, generator: Generator, method: str) -> Invert | None:
-        """Return what finds the codes of images in the manner of a method, None where that takes an encoder."""
-        device = self.sources.device
-        if method == "projector":
-            projector = Projector(ProjectorSettings(steps=self.settings.reinvert_steps), self.seed).fit(generator)
-
-            def project(images: np.ndarray) -> np.ndarray:
-                names = [f"walk {k}" for k in range(len(images))]
-                return projector.invert(_tensors(images, device), names).cpu().numpy()
-
-            return project
-        if method not in self.sources.encoders:
-            self.log(f"boundaries: rendered walks of {method} are not inverted again: no encoder was given")
-            return None
-        encoder = inversion.load_encoder(self.sources.encoders[method], device=device, generator=generator)
-
-        def encode(images: np.ndarray) -> np.ndarray:
-            with torch.no_grad():
-                parts = [encoder(part) for part in _tensors(images, device).split(32)]
-            return torch.cat(parts).float().cpu().numpy()
-
-        return encode
 
     def _references(self, rows: np.ndarray) -> dict[str, list[dict[str, Any]]]:
         """Evaluate pretrained features and the mean colour of the photographs in the same way."""
@@ -257,8 +236,3 @@ class Evidence:
 def walked_bases(generator: Generator, settings: BoundarySettings, seed: int) -> np.ndarray:
     """Return the bases that are walked to measure, [B, num_ws, w_dim] float32."""
     return random_codes(generator, settings.bases, TRUNCATION, seed)
-
-
-def _tensors(images: np.ndarray, device: str) -> torch.Tensor:
-    """Turn [N, H, W, 3] uint8 into [N, 3, H, W] in [−1, 1]."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -18,7 +18,7 @@ from pipeline.boundaries.report import table1_csv
 from pipeline.boundaries.store import write_boundaries
 from pipeline.features import weights_sha256
 
-VERSION = 2
+VERSION = 3
 PARTS = "evidence.parts"
 
 
@@ -47,7 +47,8 @@ def boundaries_stage(
         log: takes one line of news.
         progress: told of the parts of the evidence.
         generator: ``generator.safetensors``; without it nothing is rendered: no figures, no measured changes.
-        encoders: by method, the encoder that its rendered walks are inverted with; the projector needs none.
+        encoders: by method, the encoder that its rendered walks are inverted with; the projector needs one only
+            where it started from that encoder's codes.
         comparison: ``comparison.json`` of the methods of inversion, for the figure that compares them.
         device: where PyTorch runs.
 
