@@ -31,8 +31,9 @@ class Row:
     precision: str
     recall: str
     f1: str
-    interval: str = ""
+    f1_interval: str = ""
     auc: str = ""
+    auc_interval: str = ""
     n: str = ""
     split: str = ""
     p: str = ""
@@ -109,11 +110,11 @@ def read_report(path: Path, method: str, steps: int) -> Evidence:
 
 
 def _row(row: Mapping[str, Any]) -> Row:
-    low, high = row["f1_interval"]
     return Row(
         **_scores(row),
-        interval=f"{_two(low)} – {_two(high)}",
+        f1_interval=_interval(row["f1_interval"]),
         auc=_two(row["auc"]),
+        auc_interval=_interval(row["auc_interval"]),
         n=_count(row["n"]),
         split=_split(row),
         p=f"{float(row['p']):.3f}" if "p" in row else "",
@@ -189,6 +190,11 @@ def _two(value: Any) -> str:
     if number != number:
         return "–"
     return f"{number:.2f}"
+
+
+def _interval(ends: Sequence[Any]) -> str:
+    low, high = ends
+    return f"{_two(low)} – {_two(high)}"
 
 
 def _count(value: Any) -> str:

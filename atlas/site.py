@@ -39,7 +39,7 @@ from atlas.resources import resource_folder
 from atlas.words import step_words, view_hash
 
 FORMAT = "inequality-atlas site"
-VERSION = 1
+VERSION = 2
 """Raised whenever the site made from the same packs would differ other than by its templates."""
 MANIFEST = "manifest.json"
 MANIFEST_SCRIPT = "manifest.js"

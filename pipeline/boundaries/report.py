@@ -26,7 +26,8 @@ _COUNTS = ("n", "n_train", "left_out_near", "areas", "blocks", "folds", "permuta
 _SPLIT_NOTE = (
     "random: photographs dealt at random into disjoint test parts, as the paper split them (it drew one of 20 %); "
     f"blocks: whole areas, by 1 km, training photographs within {MARGIN:.0f} m of a test photograph left out. "
-    "Intervals: 95 %, bootstrap over blocks. p: deprivation permuted over areas, refitted; the statistic is the AUC."
+    "Intervals: 95 %, bootstrap over blocks, widened to hold the estimate where the draws leave it out. "
+    "p: deprivation permuted over areas, refitted; the statistic is the AUC."
 )
 
 
@@ -113,9 +114,14 @@ def leakage_line(leakage: Sequence[Mapping[str, Any]], methods: Sequence[str]) -
     widest = max(own, key=lambda row: row["f1"])
     low, high = widest["f1_interval"]
     return (
-        f"Against blocks, the random split changes F1 by {mean:+.3f} on average over {len(own)} cells; the most for "
-        f"{widest['axis']}, {widest['method']}: {widest['f1']:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
+        f"Against blocks, the random split changes F1 by {_signed(mean)} on average over {len(own)} cells; the most "
+        f"for {widest['axis']}, {widest['method']}: {_signed(widest['f1'])} "
+        f"(95 % interval {_signed(low)} to {_signed(high)})."
     )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def classes(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:

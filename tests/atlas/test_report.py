@@ -14,7 +14,14 @@ AXES = ("health", "income", "education")
 
 
 def row(axis, method, protocol, **more):
-    scores = {"precision": 0.7, "recall": 0.6, "f1": 0.646, "auc": 0.71, "f1_interval": [0.58, 0.7]}
+    scores = {
+        "precision": 0.7,
+        "recall": 0.6,
+        "f1": 0.646,
+        "auc": 0.71,
+        "f1_interval": [0.58, 0.7],
+        "auc_interval": [0.49, 0.78],
+    }
     return {"axis": axis, "method": method, "protocol": protocol, **scores, "n": 208, "areas": 90, "folds": 5, **more}
 
 
@@ -83,6 +90,8 @@ def test_both_protocols_stand_side_by_side_and_references_apart(read):
         ("Health", "at random", ""),
         ("Health", "in blocks of 1 km", "0.005"),
     ]
+    assert (found.rows[0].f1, found.rows[0].f1_interval) == ("0.65", "0.58 – 0.70")
+    assert (found.rows[0].auc, found.rows[0].auc_interval) == ("0.71", "0.49 – 0.78")
     assert len(found.rows) == len(found.references) == 6
     assert {r.method for r in found.references} == {
         "Features of the photographs (EfficientNet-Lite0)",

@@ -25,7 +25,8 @@ REPORT = {
     "table1": [
         {
             "axis": axis, "method": "projector", "protocol": "area", "precision": 0.7, "recall": 0.6, "f1": f1,
-            "auc": 0.71, "f1_interval": [f1 - 0.04, f1 + 0.04], "n": 1234, "n_train": 987, "areas": 187, "folds": 5,
+            "auc": 0.71, "f1_interval": [f1 - 0.04, f1 + 0.04], "auc_interval": [0.49, 0.78],
+            "n": 1234, "n_train": 987, "areas": 187, "folds": 5,
         }
         for axis, f1 in (("health", 0.66), ("income", 0.61), ("education", 0.63))
     ],
@@ -151,8 +152,18 @@ def test_the_page_without_script_has_picture_words_and_tables(site):
     assert any(tag == "img" and re.match(r"a/0/original\.", a["src"]) for tag, a in page.elements)
     assert "goes together" in page.text
     assert "rests on 2,000 pictures of streets from 334 areas." in " ".join(page.text.split())
+    assert "interval of the AUC reaches down to 0.5 is no evidence" in " ".join(page.text.split())
     assert sum(tag == "image" for tag, _ in page.elements) == 9
-    for cell in ("0.66", "0.62 – 0.70", "1,234", "by area, 187 areas, 5 folds", "0.76", "health 50%"):
+    for cell in (
+        "0.66",
+        "0.62 – 0.70",
+        "0.71",
+        "0.49 – 0.78",
+        "1,234",
+        "by area, 187 areas, 5 folds",
+        "0.76",
+        "health 50%",
+    ):
         assert cell in page.text
     assert "little is left of <health>" in page.text  # escaped in the file, itself in the text
 
