@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from atlas.errors import InputError
 from atlas.grid import AXES
 from atlas.preset import BoundarySettings
 from atlas.progress import Progress
@@ -33,11 +32,12 @@ from pipeline.boundaries.measured import measured_moves
 from pipeline.boundaries.references import REFERENCES, reference_codes
 from pipeline.boundaries.report import build_report, chance_warnings, direction_warnings, method_report
 from pipeline.boundaries.sample import Labelled, join, label
+from pipeline.boundaries.sources import Sources
 from pipeline.boundaries.store import Boundaries
 from pipeline.boundaries.validation import validate
 from pipeline.gan import Generator, load_generator
 from pipeline.gan.rendering import random_codes
-from pipeline.inversion.latents import Latents, read_latents
+from pipeline.inversion.latents import Latents, read_latents, require_codes_for
 from pipeline.photos.dataset import Dataset, open_dataset
 
 TRUNCATION = 0.7
@@ -46,18 +46,6 @@ TRUNCATION = 0.7
 _INVERSION_FACTS = ("steps", "features", "photographs", "of_photographs", "chosen", "mean", "baseline")
 _LOOKED_AT = 2000  # photographs behind the spread of the looks
 _RESERVED = "all rights reserved"
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The files that the evidence is made from; see `pipeline.boundaries.stages.boundaries_stage`."""
-
-    latents: tuple[Path, ...]
-    dataset: Path
-    generator: Path | None
-    encoders: Mapping[str, Path]
-    comparison: Path | None
-    device: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +72,8 @@ class Evidence:
 
     def gather(self) -> tuple[list[Boundaries], dict[str, Any]]:
         """Fit and measure everything; return the boundaries of every method, and the report."""
+        self.sources.require_umap(self.settings)
+        self.sources.require_belonging(self.generator)
         boundaries: dict[str, Boundaries] = {}
         methods: dict[str, dict[str, Any]] = {}
         cells: dict[str, list[dict[str, Any]]] = {}
@@ -92,17 +82,17 @@ class Evidence:
         for number, path in enumerate(self.sources.latents):
             latents = read_latents(path)
             method = str(latents.metadata.get("method", path.stem))
-            if method in methods:
-                raise InputError(
-                    f"{path} holds codes of method {method}, which another file does too: give one of them"
-                )
+            if self.generator is not None:
+                require_codes_for(latents, path, self.generator.num_ws, self.generator.w_dim)
             labelled = join(latents, self.dataset)
             fit = fit_boundaries(labelled, self.settings, self.seed, method, (latents.w.shape[1], latents.w.shape[2]))
             cells[method] = self._cells(method, labelled)
             methods[method] = self._method(fit, latents)
             said = direction_warnings(method, methods[method]["survives"]) + chance_warnings(method, cells[method])
             warnings += said
-            boundaries[method] = replace(fit.boundaries, warnings=said)
+            boundaries[method] = replace(
+                fit.boundaries, warnings=said, generator_sha256=str(latents.metadata.get("generator_sha256", ""))
+            )
             if len(labelled) > len(largest):
                 largest = labelled.rows
             del latents, labelled, fit  # the next method's codes shall not lie beside these
@@ -183,12 +173,6 @@ class Evidence:
 
     def _rendered(self, generator: Generator, fit: Fit, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Return what can only be said by looking at the generator's images."""
-        if (fit.boundaries.num_ws, fit.boundaries.w_dim) != (generator.num_ws, generator.w_dim):
-            raise InputError(
-                f"the codes of method {fit.boundaries.method} are {fit.boundaries.num_ws} × {fit.boundaries.w_dim} and "
-                f"those of {self.sources.generator} are {generator.num_ws} × {generator.w_dim}: give the generator "
-                "that the photographs were inverted with"
-            )
         bases, method = walked_bases(generator, self.settings, self.seed), fit.boundaries.method
         changes = measure_changes(generator, fit.boundaries, bases, self._spread, self.seed)
         report: dict[str, Any] = {"changes": changes.report}

@@ -13,9 +13,9 @@ import torch
 
 from atlas.errors import InputError
 from atlas.stage import Log
-from pipeline import inversion
 from pipeline.boundaries.measured import Invert
 from pipeline.gan import Generator
+from pipeline.inversion.encoders.files import load_encoder_of
 from pipeline.inversion.projector import Projector
 from pipeline.inversion.schedule import ProjectorSettings
 
@@ -57,7 +57,7 @@ class Again:
         if encoder is not None and encoder not in self.encoders:
             self.log(f"boundaries: rendered walks of {method} are not inverted again: no encoder {encoder} was given")
             return None
-        encode = self._by_encoder(generator, self.encoders[encoder]) if encoder else None
+        encode = self._by_encoder(generator, encoder) if encoder else None
         return self._by_projector(generator, space, facts, encode) if method == "projector" else encode
 
     def _by_projector(self, generator: Generator, space: str, facts: Mapping[str, Any], start: Invert | None) -> Invert:
@@ -77,8 +77,8 @@ class Again:
 
         return project
 
-    def _by_encoder(self, generator: Generator, path: Path) -> Invert:
-        encoder = inversion.load_encoder(path, device=self.device, generator=generator)
+    def _by_encoder(self, generator: Generator, method: str) -> Invert:
+        encoder = load_encoder_of(method, self.encoders[method], generator, self.device)
 
         def encode(images: np.ndarray) -> np.ndarray:
             with torch.no_grad():

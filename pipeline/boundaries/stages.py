@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from atlas.errors import InputError
 from atlas.files import remove_partials, write_json, write_text
 from atlas.preset import BoundarySettings
 from atlas.progress import Progress, silent
 from atlas.stage import Log, Stage
-from pipeline.boundaries.evidence import Evidence, Sources
+from pipeline.boundaries.evidence import Evidence
 from pipeline.boundaries.kept import Kept
 from pipeline.boundaries.report import table1_csv
+from pipeline.boundaries.sources import Sources
 from pipeline.boundaries.store import write_boundaries
 from pipeline.features import weights_sha256
 
@@ -53,10 +53,10 @@ def boundaries_stage(
         device: where PyTorch runs.
 
     Raises:
-        InputError: no latents are given.
+        InputError: no latents are given, or something that would be ignored (`Sources.require_used`).
     """
-    if not latents:
-        raise InputError("boundaries need latent codes: give the file of at least one method")
+    sources = Sources(tuple(latents), dataset, generator, dict(encoders or {}), comparison, device)
+    sources.require_used(settings)
     outputs = {
         "boundaries": folder / "boundaries.safetensors",
         "report": folder / "report.json",
@@ -75,7 +75,6 @@ def boundaries_stage(
         settings={**dataclasses.asdict(settings), "seed": seed, "features": weights_sha256()},
         outputs=outputs | ({"figures": figures} if drawn else {}),
     )
-    sources = Sources(tuple(latents), dataset, generator, dict(encoders or {}), comparison, device)
 
     def work(resume: bool) -> None:
         if folder.is_dir():

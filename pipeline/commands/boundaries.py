@@ -67,6 +67,8 @@ def boundaries(
         atlas boundaries --latents latents/projector.safetensors --data dataset.zip \\
             --generator train/generator.safetensors --out boundaries/
     """
+    if generator is None:
+        _refuse_what_needs_images()
     with progress_bar("boundaries") as progress:
         stage, work = boundaries_stage(
             latents,
@@ -77,7 +79,7 @@ def boundaries(
             say,
             progress,
             generator=generator,
-            encoders=_encoders(encoder),
+            encoders=parse_encoders(encoder),
             comparison=comparison,
             device=device,
         )
@@ -104,11 +106,26 @@ def table_lines(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _encoders(given: tuple[str, ...]) -> dict[str, Path]:
-    found = {}
+def _refuse_what_needs_images() -> None:
+    """Refuse options of images that nothing renders."""
+    given = click.get_current_context().params
+    for name in ("bases", "reinverted", "reinvert_steps", "figures"):
+        if given[name]:
+            raise InputError(f"--{name.replace('_', '-')} is about rendered images: give --generator too")
+
+
+def parse_encoders(given: tuple[str, ...]) -> dict[str, Path]:
+    """Read METHOD=FILE, once a method.
+
+    Raises:
+        InputError: another form, a file that does not exist, or a method twice.
+    """
+    found: dict[str, Path] = {}
     for text in given:
         method, _, file = text.partition("=")
         if not method or not Path(file).is_file():
             raise InputError(f"--encoder must be METHOD=FILE with a file that exists, got {text}")
+        if method in found:
+            raise InputError(f"--encoder gives two files for {method}: give one of them")
         found[method] = Path(file)
     return found

@@ -184,12 +184,8 @@ def _plane(fit: Fit, axis: int) -> tuple[np.ndarray, float]:
 
 
 def _umap(codes: np.ndarray, seed: int) -> np.ndarray:
-    try:
-        from umap import UMAP
-    except ModuleNotFoundError as error:
-        raise InputError(
-            'umap = true needs umap-learn, which is not installed: `pip install "inequality-atlas[umap]"`'
-        ) from error
+    from umap import UMAP  # an extra, looked for before any work begins: `Sources.require_umap`
+
     points: np.ndarray = UMAP(n_neighbors=_NEIGHBOURS, random_state=seed).fit_transform(codes)
     return points
 

@@ -310,7 +310,7 @@ def test_a_generator_of_other_codes(calibration, tmp_path):
     save_network(other, tmp_path / "other.safetensors")
     result = run(calibration[0], tmp_path / "other.safetensors", tmp_path / "out")
     assert result.exit_code == 2
-    assert "the codes of method projector are 6 × 8" in result.stderr
+    assert "must be [6, 4] as the generator's are, got [6, 8]" in result.stderr
 
 
 def test_validate_prints_the_tables_and_writes_them(finished, calibration, tmp_path):
@@ -323,17 +323,3 @@ def test_validate_prints_the_tables_and_writes_them(finished, calibration, tmp_p
     for kind in KINDS:
         assert any(line.startswith(kind) for line in result.stdout.splitlines())
     assert set(json.loads((tmp_path / "v.json").read_text())["kinds"]) == set(KINDS)
-
-
-def test_umap_must_be_installed(calibration, tmp_path):
-    pytest.importorskip("matplotlib")
-    try:
-        import umap  # noqa: F401
-    except ModuleNotFoundError:
-        from pipeline.boundaries.figures.sheets import Figures
-
-        _, dataset, latents = calibration
-        with pytest.raises(InputError, match="needs umap-learn, which is not installed"):
-            Figures(tmp_path, False, 1, {}).projection(fitted(latents, dataset, c=0.01), 0, True)
-    else:
-        pytest.skip("umap-learn is installed")
