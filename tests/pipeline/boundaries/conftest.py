@@ -48,8 +48,10 @@ def photos(percentiles: np.ndarray, areas: np.ndarray) -> list[Photo]:
 
 
 def write_street(path: Path, rows: list[Photo], size: int = 4) -> None:
-    blank = np.zeros((size, size, 3), np.uint8)
-    write_dataset(path, ((row, blank) for row in rows), {"licence": "CC0-1.0"})
+    """Photographs of one colour each: red where incomes are of the higher half, blue elsewhere."""
+    colours = np.zeros((2, size, size, 3), np.uint8)
+    colours[0, ..., 2] = colours[1, ..., 0] = 200
+    write_dataset(path, ((row, colours[int(row.percentiles[1] > 0.5)]) for row in rows), {"licence": "CC0-1.0"})
 
 
 @pytest.fixture(scope="session")
