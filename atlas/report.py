@@ -88,6 +88,7 @@ def read_report(path: Path, method: str, steps: int) -> Evidence:
     report = read_json(path)
     try:
         references = report.get("references", [])
+        beside = [row for row in report["table1"] if row["method"] in references]
         return Evidence(
             rows=tuple(_row(row) for row in report["table1"] if row["method"] not in references),
             paper=tuple(_paper_row(row) for row in report.get("paper_table1", [])),
@@ -95,7 +96,7 @@ def read_report(path: Path, method: str, steps: int) -> Evidence:
             note=_note(report["table1"]),
             basis=_basis(report.get("dataset", {})),
             warnings=tuple(str(warning) for warning in report.get("warnings", [])),
-            references=tuple(_row(row) for row in report["table1"] if row["method"] in references),
+            references=tuple(_row(row, _whose(row, beside)) for row in beside),
             leakage=str(report.get("leakage_line", "")),
             spread=_spread(report.get("spread", {}).get(method)),
             tables=tuple(tables(report, method, steps)),
@@ -109,9 +110,10 @@ def read_report(path: Path, method: str, steps: int) -> Evidence:
         raise InputError(f"{path} is not a report of boundaries: {error}") from error
 
 
-def _row(row: Mapping[str, Any]) -> Row:
+def _row(row: Mapping[str, Any], whose: str = "") -> Row:
+    scores = _scores(row)
     return Row(
-        **_scores(row),
+        **scores | {"method": scores["method"] + whose},
         f1_interval=_interval(row["f1_interval"]),
         auc=_two(row["auc"]),
         auc_interval=_interval(row["auc_interval"]),
@@ -121,6 +123,17 @@ def _row(row: Mapping[str, Any]) -> Row:
     )
 
 
+def _whose(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return whose photographs a reference was tried on, where methods have different ones."""
+    if len({tuple(each.get("photographs_of", ())) for each in rows}) < 2:
+        return ""
+    return f", those of {' and '.join(_method(name) for name in row['photographs_of'])}"
+
+
+def _method(name: Any) -> str:
+    return _METHODS.get(str(name), str(name))
+
+
 def _paper_row(row: Mapping[str, Any]) -> Row:
     return Row(**_scores(row))
 
@@ -128,7 +141,7 @@ def _paper_row(row: Mapping[str, Any]) -> Row:
 def _scores(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "axis": _axis(row["axis"]),
-        "method": _METHODS.get(str(row["method"]), str(row["method"])),
+        "method": _method(row["method"]),
         "precision": _two(row["precision"]),
         "recall": _two(row["recall"]),
         "f1": _two(row["f1"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from pipeline.boundaries.kept import Kept
 from pipeline.boundaries.looks import LOOKS, looks
 from pipeline.boundaries.measured import measured_moves
 from pipeline.boundaries.references import REFERENCES, reference_codes
-from pipeline.boundaries.report import build_report, chance_warnings, direction_warnings, method_report
+from pipeline.boundaries.report import Cells, build_report, chance_warnings, direction_warnings, method_report
 from pipeline.boundaries.sample import Labelled, join, label
 from pipeline.boundaries.sources import Sources
 from pipeline.boundaries.store import Boundaries
@@ -76,9 +76,9 @@ class Evidence:
         self.sources.require_belonging(self.generator)
         boundaries: dict[str, Boundaries] = {}
         methods: dict[str, dict[str, Any]] = {}
-        cells: dict[str, list[dict[str, Any]]] = {}
+        cells: list[Cells] = []
+        photographs: dict[bytes, tuple[np.ndarray, list[str]]] = {}  # whose rows of the dataset are the same ones
         warnings: list[str] = []
-        largest = np.zeros(0, int)
         for number, path in enumerate(self.sources.latents):
             latents = read_latents(path)
             method = str(latents.metadata.get("method", path.stem))
@@ -86,18 +86,17 @@ class Evidence:
                 require_codes_for(latents, path, self.generator.num_ws, self.generator.w_dim)
             labelled = join(latents, self.dataset)
             fit = fit_boundaries(labelled, self.settings, self.seed, method, (latents.w.shape[1], latents.w.shape[2]))
-            cells[method] = self._cells(method, labelled)
+            cells.append(Cells(method, self._cells(method, labelled, self.settings)))
+            photographs.setdefault(labelled.rows.tobytes(), (labelled.rows, []))[1].append(method)
             methods[method] = self._method(fit, latents)
-            said = direction_warnings(method, methods[method]["survives"]) + chance_warnings(method, cells[method])
+            said = direction_warnings(method, methods[method]["survives"]) + chance_warnings(method, cells[-1].found)
             warnings += said
             boundaries[method] = replace(
                 fit.boundaries, warnings=said, generator_sha256=str(latents.metadata.get("generator_sha256", ""))
             )
-            if len(labelled) > len(largest):
-                largest = labelled.rows
             del latents, labelled, fit  # the next method's codes shall not lie beside these
             self.progress(number + 1, len(self.sources.latents) + 1)
-        cells |= self._references(largest)
+        cells += self._references(list(photographs.values()))
         report = build_report(methods, cells, self._about(), self.settings, self.seed)
         report["warnings"] = warnings
         report["figures"] = self._shared_figures()
@@ -149,14 +148,14 @@ class Evidence:
             "local_only": self._local_only,
         }
 
-    def _cells(self, name: str, labelled: Labelled) -> list[dict[str, Any]]:
-        """Evaluate every axis by both protocols."""
+    def _cells(self, name: str, labelled: Labelled, settings: BoundarySettings) -> list[dict[str, Any]]:
+        """Evaluate every axis by both protocols; ``name`` is that of the part to keep."""
         found = []
         for axis in range(len(AXES)):
 
             def make(axis: int = axis) -> dict[str, Any]:
-                _, case = case_of(labelled, axis, self.settings, self.seed)
-                return evaluate(case, self.settings, axis_seed(self.seed, axis))
+                _, case = case_of(labelled, axis, settings, self.seed)
+                return evaluate(case, settings, axis_seed(self.seed, axis))
 
             found.append(self.kept(f"{name}-{AXES[axis]}", make))
         return found
@@ -193,10 +192,26 @@ class Evidence:
             self._method_figures(generator, fit, bases, changes.differences)
         return report
 
-    def _references(self, rows: np.ndarray) -> dict[str, list[dict[str, Any]]]:
-        """Evaluate pretrained features and the mean colour of the photographs in the same way."""
-        codes = reference_codes(self.dataset, rows, self.sources.device)
-        return {name: self._cells(name, label(self.dataset, rows, codes[name])) for name in REFERENCES}
+    def _references(self, photographs: Sequence[tuple[np.ndarray, list[str]]]) -> list[Cells]:
+        """Evaluate pretrained features and the mean colour in the same way, of the photographs of every method.
+
+        C is chosen inside the training part even where it is set for the codes: 1,280 features, or 3 colours, ask for
+        another one, and a reference that is fitted badly makes every method look good.
+
+        Args:
+            photographs: rows of the dataset, and the methods that have codes of exactly these.
+        """
+        settings = replace(self.settings, c=0.0)
+        every = np.unique(np.concatenate([rows for rows, _ in photographs]))
+        codes = reference_codes(self.dataset, every, self.sources.device)
+        cells = []
+        for rows, methods in photographs:
+            mine = np.searchsorted(every, rows)
+            for name in REFERENCES:
+                labelled = label(self.dataset, rows, codes[name][mine])
+                found = self._cells(f"{name}-of-{methods[0]}", labelled, settings)
+                cells.append(Cells(name, found, tuple(methods)))
+        return cells
 
     def _method_figures(self, generator: Generator, fit: Fit, bases: np.ndarray, differences: np.ndarray) -> None:
         drawn = self.drawn

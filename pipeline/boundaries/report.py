@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,33 @@ LITTLE = 0.3  # of a normal that survives; below it a walk moves its own score b
 _DIGITS = 6
 _COLUMNS = ("axis", "method", "protocol", *METRICS, *(f"{m}_{end}" for m in METRICS for end in ("low", "high")), "p")
 _COUNTS = ("n", "n_train", "left_out_near", "areas", "blocks", "folds", "permutations")
+_WHOSE = "photographs_of"  # last, and of references only
 _SPLIT_NOTE = (
     "random: photographs dealt at random into disjoint test parts, as the paper split them (it drew one of 20 %); "
     f"blocks: whole areas, by 1 km, training photographs within {MARGIN:.0f} m of a test photograph left out. "
     "Intervals: 95 %, bootstrap over blocks, widened to hold the estimate where the draws leave it out. "
     "p: deprivation permuted over areas, refitted; the statistic is the AUC."
 )
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What `evaluate` found of every axis in one representation of the photographs.
+
+    Attributes:
+        name: the method of inversion, or the reference.
+        found: in the order of `AXES`.
+        photographs_of: of a reference, the methods whose very photographs these are; () for a method's own.
+    """
+
+    name: str
+    found: Sequence[Mapping[str, Any]]
+    photographs_of: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return what every row of these cells says of them."""
+        return {"method": self.name} | ({"photographs_of": list(self.photographs_of)} if self.photographs_of else {})
 
 
 def method_report(fit: Fit) -> dict[str, Any]:
@@ -49,7 +71,7 @@ def method_report(fit: Fit) -> dict[str, Any]:
 
 def build_report(
     methods: Mapping[str, Mapping[str, Any]],
-    cells: Mapping[str, Sequence[Mapping[str, Any]]],
+    cells: Sequence[Cells],
     dataset: Mapping[str, Any],
     settings: BoundarySettings,
     seed: int,
@@ -58,21 +80,21 @@ def build_report(
 
     Args:
         methods: per inversion method its sections (`method_report`, and what else was measured).
-        cells: per representation (methods, then references) what `evaluate` found of each axis.
+        cells: of each representation: methods, then references.
         dataset: what the report says of the photographs.
         settings: as they were fitted.
         seed: likewise.
     """
-    rows = [{"method": name, **row} for name, found in cells.items() for cell in found for row in cell["rows"]]
+    rows = [{**each.about, **row} for each in cells for cell in each.found for row in cell["rows"]]
     leakage = [
-        {"method": name, "axis": axis, **cell["leakage"]}
-        for name, found in cells.items()
-        for axis, cell in zip(AXES, found, strict=True)
+        {**each.about, "axis": axis, **cell["leakage"]}
+        for each in cells
+        for axis, cell in zip(AXES, each.found, strict=True)
     ]
     sections = sorted({section for found in methods.values() for section in found})
     return {
         "methods": list(methods),
-        "references": [name for name in cells if name not in methods],
+        "references": list(dict.fromkeys(each.name for each in cells if each.photographs_of)),
         "axes": list(AXES),
         "dataset": dict(dataset),
         "settings": {**dataclasses.asdict(settings), "seed": seed},
@@ -93,15 +115,17 @@ def table1_csv(report: Mapping[str, Any]) -> str:
     """Return Table 1 as CSV: this run's rows, then the paper's."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*_COLUMNS, *_COUNTS))
+    columns = (*_COLUMNS, *_COUNTS, _WHOSE)
+    writer.writerow(columns)
     for row in report["table1"]:
         flat = dict(row)
         for metric in METRICS:
             flat[f"{metric}_low"], flat[f"{metric}_high"] = row[f"{metric}_interval"]
-        writer.writerow([flat.get(name, "") for name in (*_COLUMNS, *_COUNTS)])
+        flat[_WHOSE] = " ".join(row.get(_WHOSE, ()))
+        writer.writerow([flat.get(name, "") for name in columns])
     for row in report["paper_table1"]:
         flat = {**row, "protocol": "paper: random split of photographs"}
-        writer.writerow([flat.get(name, "") for name in (*_COLUMNS, *_COUNTS)])
+        writer.writerow([flat.get(name, "") for name in columns])
     return text.getvalue()
 
 

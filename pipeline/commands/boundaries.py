@@ -94,16 +94,27 @@ def boundaries(
 
 def table_lines(report: Mapping[str, Any]) -> list[str]:
     """Return Table 1 as lines of text."""
-    lines = ["axis       method     split   precision  recall  F1     95 % interval   AUC    p       n      blocks"]
-    for row in report["table1"]:
-        low, high = row["f1_interval"]
+    names = [_name(row) for row in report["table1"]]
+    wide = max((len(name) for name in names), default=0)
+    lines = [
+        f"axis       {'method':<{wide}} split   precision  recall  F1     95 % interval   "
+        "AUC    95 % interval   p       n      blocks"
+    ]
+    for name, row in zip(names, report["table1"], strict=True):
+        (low, high), (least, most) = row["f1_interval"], row["auc_interval"]
         p = f"{row['p']:.3f}" if "p" in row else "–"
         lines.append(
-            f"{row['axis']:<10} {row['method']:<10} {row['protocol']:<7} {row['precision']:<10.3f} "
-            f"{row['recall']:<7.3f} {row['f1']:<6.3f} {low:.3f} … {high:.3f}   {row['auc']:<6.3f} {p:<7} "
-            f"{row['n']:<6} {row['blocks']}"
+            f"{row['axis']:<10} {name:<{wide}} {row['protocol']:<7} {row['precision']:<10.3f} "
+            f"{row['recall']:<7.3f} {row['f1']:<6.3f} {low:.3f} … {high:.3f}   {row['auc']:<6.3f} "
+            f"{least:.3f} … {most:.3f}   {p:<7} {row['n']:<6} {row['blocks']}"
         )
     return lines
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """Return the method, of a reference with the methods whose photographs it was tried on."""
+    whose = row.get("photographs_of")
+    return f"{row['method']} of {'+'.join(whose)}" if whose else str(row["method"])
 
 
 def _refuse_what_needs_images() -> None:

@@ -103,6 +103,22 @@ def test_both_protocols_stand_side_by_side_and_references_apart(read):
     assert "health 20°, income 22°, education 22°" in found.spread
 
 
+def test_references_say_whose_photographs_they_were_tried_on_where_these_differ(read):
+    value = report()
+    value["table1"] = [
+        row("health", "projector", "blocks", n=40),
+        row("health", "e4e", "blocks", n=208),
+        row("health", "colour", "blocks", n=40, photographs_of=["projector"]),
+        row("health", "colour", "blocks", n=208, photographs_of=["e4e", "restyle"]),
+    ]
+    assert [(r.method, r.n) for r in read(value).references] == [
+        ("Mean colour of the photographs, those of Projector", "40"),
+        ("Mean colour of the photographs, those of e4e and ReStyle", "208"),
+    ]
+    value["table1"].pop()
+    assert [r.method for r in read(value).references] == ["Mean colour of the photographs"]
+
+
 def test_the_tables(read):
     found = {table.caption: table for table in read(report()).tables}
     assert list(found) == [

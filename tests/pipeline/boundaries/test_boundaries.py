@@ -128,8 +128,10 @@ def test_the_files(done):
             assert row["auc"] > 0.7
             f1 = 2 * row["precision"] * row["recall"] / (row["precision"] + row["recall"])
             assert row["f1"] == pytest.approx(f1, abs=1e-5)
-        else:  # the pictures are all alike
-            assert row["auc"] == 0.5
+        elif row["axis"] == "income":  # the pictures are of two colours, which say which half of incomes they are of
+            assert row["auc"] == 1
+        else:
+            assert row["auc"] < 1
     assert "changes F1 by" in report["leakage_line"]
     found = read_boundaries(out / "boundaries.safetensors", "projector")
     np.testing.assert_allclose(report["cosines"]["projector"], found.normals @ found.normals.T, atol=1e-6)
@@ -204,8 +206,17 @@ def test_several_methods_stand_side_by_side(few, tmp_path):
     assert report["methods"] == ["projector", "e4e"]
     assert report["space"] == {"projector": "w", "e4e": "w+"}
     assert read_boundaries(tmp_path / "out" / "boundaries.safetensors", "e4e").normals.shape == (3, 64)
-    first = {r["axis"]: r["n"] for r in report["table1"] if r["method"] == "projector"}
-    assert first == {r["axis"]: r["n"] for r in report["table1"] if r["method"] == "features"}
+    assert report["references"] == ["features", "colour"]
+    own = {(r["method"], r["axis"], r["protocol"]): r for r in report["table1"] if "photographs_of" not in r}
+    beside = [r for r in report["table1"] if "photographs_of" in r]
+    assert {tuple(r["photographs_of"]) for r in beside} == {("projector",), ("e4e",)}
+    assert len(beside) == 2 * len(own) == 24
+    for row in beside:  # of the very same photographs, split in the same way
+        mine = own[(*row["photographs_of"], row["axis"], row["protocol"])]
+        assert all(row[k] == mine[k] for k in ("n", "n_train", "left_out_near", "areas", "blocks", "folds"))
+    assert own["projector", "health", "blocks"]["n"] > own["e4e", "health", "blocks"]["n"]
+    assert any("features of e4e" in line for line in result.stdout.splitlines())
+    assert list(csv.DictReader((tmp_path / "out" / "table1.csv").open()))[-10]["photographs_of"] == "e4e"
     refused(run(few.latents, few.data, tmp_path / "two", "--latents", str(few.latents)), "which another file does too")
 
 
@@ -228,9 +239,11 @@ def test_photographs_may_be_fewer_than_the_datasets(few, tmp_path):
     rows = np.arange(0, 180, 2)
     some = Latents(every.w[rows], tuple(every.files[i] for i in rows))
     write_latents(tmp_path / "projector.safetensors", some)
-    assert run(tmp_path / "projector.safetensors", few.data, tmp_path / "out").exit_code == 0
+    assert run(tmp_path / "projector.safetensors", few.data, tmp_path / "out", "--c", "0.25").exit_code == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert sum(report["classes"]["projector"]["health"][k] for k in ("most_deprived", "least_deprived")) < 90
+    for row in report["table1"]:  # a C that was set for the codes is none for the features and colours beside them
+        assert (row["c"] == [0.25] * 5) == (row["method"] == "projector")
 
 
 def test_little_left_of_a_normal_is_said_plainly():
