@@ -181,8 +181,16 @@ def _note(rows: Sequence[Mapping[str, Any]]) -> str:
 def _spread(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
-    turns = ", ".join(f"{axis} {float(a[0]):.0f}°" for axis, a in zip(AXES, found["angle"], strict=True))
-    return f"Fitted anew to other draws of the same places, the classifiers’ directions typically turn by {turns}."
+    said = (
+        f"Fitted anew to other draws of the same places, the classifiers’ directions turn by {_turns(found['angle'])}"
+    )
+    if "walk_angle" in found:
+        said += f"; the directions of the sliders by {_turns(found['walk_angle'])}"
+    return f"{said} (the middle of the draws; in brackets the 97.5th percentile)."
+
+
+def _turns(angles: Any) -> str:
+    return ", ".join(f"{axis} {float(a):.0f}° ({float(b):.0f}°)" for axis, (a, b) in zip(AXES, angles, strict=True))
 
 
 def _retained(shares: Any) -> str:

@@ -42,6 +42,7 @@ def report():
     kind = {"table": [[cell] * 3] * 3, "times": [5.5, 1.0, 2.0], "apart": [True] * 3, "reached": False}
     looks = {n: {"change": -0.031, "interval": [-0.05, 0.002]} for n in ("vegetation", "sky", "brightness")}
     looks |= {n: {"change": 0.0, "interval": [0.0, 0.0]} for n in ("saturation", "edges")}
+    angles = {"angle": [[20.4, 25.0], [21.6, 27.0], [22.0, 28.0]], "walk_angle": [[9, 12], [10, 11], [8, 9]]}
     return {
         "methods": ["projector"],
         "references": ["features", "colour"],
@@ -52,7 +53,7 @@ def report():
         "leakage_line": "The random split raises F1 by +0.03.",
         "survives": {"projector": [0.5, 0.3, 0.4]},
         "retained": {"projector": [0.9, 0.9, 0.9]},
-        "spread": {"projector": {"angle": [[20.4, 25.0], [21.6, 27.0], [22.0, 28.0]]}},
+        "spread": {"projector": angles},
         "units": {"projector": {axis: curve() for axis in AXES}},
         "moves": {"projector": {"bases": 12, "measured": [[cell] * 3] * 3}},
         "changes": {
@@ -100,7 +101,8 @@ def test_both_protocols_stand_side_by_side_and_references_apart(read):
     assert "neighbours fall on both sides" in found.note
     assert found.leakage == "The random split raises F1 by +0.03."
     assert found.retained == "health 50%, income 30%, education 40%"
-    assert "health 20°, income 22°, education 22°" in found.spread
+    assert "classifiers’ directions turn by health 20° (25°), income 22° (27°), education 22° (28°);" in found.spread
+    assert "of the sliders by health 9° (12°), income 10° (11°), education 8° (9°) (the middle" in found.spread
 
 
 def test_references_say_whose_photographs_they_were_tried_on_where_these_differ(read):

@@ -18,7 +18,7 @@ from atlas.errors import InputError
 from atlas.preset import BoundarySettings
 from pipeline.boundaries import read_boundaries, step_sizes
 from pipeline.boundaries.evaluation import evaluate
-from pipeline.boundaries.fitting import fit_boundaries
+from pipeline.boundaries.fitting import direction_spread, fit_boundaries
 from pipeline.boundaries.report import direction_warnings
 from pipeline.boundaries.sample import balanced_sample, join
 from pipeline.inversion import Latents, read_latents, write_latents
@@ -157,6 +157,9 @@ def test_the_spread_of_the_directions(done):
     spread = json.loads((done[0] / "report.json").read_text())["spread"]["projector"]
     for median, most in spread["angle"]:
         assert 0 < median <= most < 90
+    for median, most in spread["walk_angle"]:
+        assert 0 < median <= most < 90
+    assert spread["retained"] == spread["survives"]  # of orthogonal directions
     for i in range(3):
         assert spread["cosines"][i][i] == [1, 1]
         assert 0 <= spread["survives"][i][0] <= spread["survives"][i][1] <= 1
@@ -260,6 +263,19 @@ def test_partial_directions_move_what_was_planted(plant):
     assert ((found.directions * pattern).sum(1) > 0.97).all()
     np.testing.assert_allclose((found.directions * found.normals).sum(1), found.retained)
     assert found.kind == "partial"
+
+
+def test_the_spread_of_partial_directions_is_their_own_and_shrinks_with_more_places(plant):
+    few, many = (fit(plant(areas=areas, per_area=3), c=0.01, directions="partial") for areas in (60, 600))
+    spreads = [direction_spread(found, 1) for found in (few, many)]
+    turns = np.array([spread["walk_angle"] for spread in spreads])  # [streets, axes, (median, 97.5th)]
+    assert (turns[..., 0] < turns[..., 1]).all()
+    assert (turns[1] < 0.5 * turns[0]).all()  # as one over the square root of ten
+    assert (turns[0, :, 0] > 2).all()
+    assert spreads[0]["walk_angle"] != spreads[0]["angle"]
+    for spread, found in zip(spreads, (few, many), strict=True):
+        for (low, high), own in zip(spread["retained"], found.boundaries.retained, strict=True):
+            assert low <= own <= high
 
 
 def refused(result, *words):
