@@ -89,7 +89,9 @@ class Evidence:
             cells.append(Cells(method, self._cells(method, labelled, self.settings)))
             photographs.setdefault(labelled.rows.tobytes(), (labelled.rows, []))[1].append(method)
             methods[method] = self._method(fit, latents)
-            said = direction_warnings(method, methods[method]["survives"]) + chance_warnings(method, cells[-1].found)
+            told = methods[method]
+            said = direction_warnings(method, told["directions"], told["survives"], told["retained"])
+            said += chance_warnings(method, cells[-1].found)
             warnings += said
             boundaries[method] = replace(
                 fit.boundaries, warnings=said, generator_sha256=str(latents.metadata.get("generator_sha256", ""))

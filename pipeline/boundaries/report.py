@@ -20,7 +20,7 @@ from pipeline.boundaries.metrics import METRICS
 from pipeline.boundaries.paper import paper_rows
 from pipeline.boundaries.sample import Sample
 
-LITTLE = 0.3  # of a normal that survives; below it a walk moves its own score by less than a third of its length
+LITTLE = 0.3  # of a normal that survives, or of a walk's length that moves its own score
 _DIGITS = 6
 _COLUMNS = ("axis", "method", "protocol", *METRICS, *(f"{m}_{end}" for m in METRICS for end in ("low", "high")), "p")
 _COUNTS = ("n", "n_train", "left_out_near", "areas", "blocks", "folds", "permutations")
@@ -156,15 +156,27 @@ def classes(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
     }
 
 
-def direction_warnings(method: str, survives: Sequence[float]) -> tuple[str, ...]:
-    """Return a sentence for each axis of whose normal little survives."""
-    return tuple(
-        f"{method}: of the normal of {axis} {left:.0%} is left once the other axes' are taken out, "
-        f"so a walk along {axis} moves its own score by only that share of its length: "
-        "in these photographs the three are hardly told apart"
-        for axis, left in zip(AXES, survives, strict=True)
-        if left < LITTLE
-    )
+def direction_warnings(method: str, kind: str, survives: Sequence[float], retained: Sequence[float]) -> tuple[str, ...]:
+    """Return a sentence for each axis of whose normal little survives, or whose walk hardly moves its own score.
+
+    Args:
+        method: for the sentence.
+        kind: of the directions, "orthogonal" or "partial".
+        survives: [3] what is left of each normal once the others' span is taken out.
+        retained: [3] the cosine between each direction and its normal; of orthogonal ones the same.
+    """
+    words = []
+    for axis, left, cosine in zip(AXES, survives, retained, strict=True):
+        moves = f"a walk along {axis} moves its own score by only {cosine:.0%} of its length"
+        if left < LITTLE:
+            said = (
+                f"{method}: of the normal of {axis} {left:.0%} is left once the other axes' are taken out: "
+                "in these photographs the three are hardly told apart"
+            )
+            words.append(f"{said}, and {moves}" if cosine < LITTLE else said)
+        elif cosine < LITTLE:
+            words.append(f"{method}: {moves}: the {kind} direction is far from its boundary's normal")
+    return tuple(words)
 
 
 def chance_warnings(method: str, cells: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ from atlas.preset import BoundarySettings
 from pipeline.boundaries import read_boundaries, step_sizes
 from pipeline.boundaries.evaluation import evaluate
 from pipeline.boundaries.fitting import direction_spread, fit_boundaries
-from pipeline.boundaries.report import direction_warnings
 from pipeline.boundaries.sample import balanced_sample, join
 from pipeline.inversion import Latents, read_latents, write_latents
 from pipeline.photos.dataset import open_dataset
@@ -247,11 +246,6 @@ def test_photographs_may_be_fewer_than_the_datasets(few, tmp_path):
     assert sum(report["classes"]["projector"]["health"][k] for k in ("most_deprived", "least_deprived")) < 90
     for row in report["table1"]:  # a C that was set for the codes is none for the features and colours beside them
         assert (row["c"] == [0.25] * 5) == (row["method"] == "projector")
-
-
-def test_little_left_of_a_normal_is_said_plainly():
-    (warning,) = direction_warnings("e4e", [0.9, 0.12, 0.9])
-    assert "normal of income 12% is left" in warning
 
 
 def test_partial_directions_move_what_was_planted(plant):
