@@ -55,6 +55,7 @@ class Evidence:
         leakage: how much a random split flatters, a sentence; "" if not reported.
         spread: how far directions turn when they are fitted anew, a sentence; "" if not reported.
         tables: what a step means, and what walks move and change.
+        local_only: whether the photographs may not be published.
         partial: whether a slider changes a picture as it changes where one measure differs and the two others do not,
             and not so that the two other scores stay as they were.
     """
@@ -69,6 +70,7 @@ class Evidence:
     leakage: str = ""
     spread: str = ""
     tables: tuple[Table, ...] = ()
+    local_only: bool = False
     partial: bool = False
 
 
@@ -100,6 +102,7 @@ def read_report(path: Path, method: str, steps: int) -> Evidence:
             leakage=str(report.get("leakage_line", "")),
             spread=_spread(report.get("spread", {}).get(method)),
             tables=tuple(tables(report, method, steps)),
+            local_only=report.get("dataset", {}).get("local_only", False) is True,
             partial=report.get("directions", {}).get(method) == "partial",
         )
     except KeyError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from atlas.grid import AXES
+from atlas.licence import local_only
 from atlas.preset import BoundarySettings
 from atlas.progress import Progress
 from atlas.stage import Log
@@ -45,7 +46,6 @@ TRUNCATION = 0.7
 
 _INVERSION_FACTS = ("steps", "features", "photographs", "of_photographs", "chosen", "mean", "baseline")
 _LOOKED_AT = 2000  # photographs behind the spread of the looks
-_RESERVED = "all rights reserved"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,10 @@ class Evidence:
         """Fit and measure everything; return the boundaries of every method, and the report."""
         self.sources.require_umap(self.settings)
         self.sources.require_belonging(self.generator)
+        if self._local_only:
+            self.log(
+                "boundaries: the photographs' licence reserves all rights or none is stated: do not publish figures"
+            )
         boundaries: dict[str, Boundaries] = {}
         methods: dict[str, dict[str, Any]] = {}
         cells: list[Cells] = []
@@ -126,7 +130,7 @@ class Evidence:
 
     @property
     def _local_only(self) -> bool:
-        return _RESERVED in str(self.dataset.meta.get("licence", "")).lower()
+        return local_only(str(self.dataset.meta.get("licence", "")))
 
     @cached_property
     def _spread(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from atlas.archive import ArchiveInfo, discard_archive
 from atlas.errors import InputError
 from atlas.files import sha256_path
 from atlas.grid import Grid
+from atlas.licence import local_only
 from atlas.preset import RenderSettings
 from atlas.progress import Progress, silent
 from atlas.stage import Stage
@@ -22,7 +23,11 @@ from pipeline.render.bases import Bases, inverted_bases, parse_bases, random_bas
 from pipeline.render.rendering import render_grid
 from pipeline.render.walks import Walks
 
-VERSION = 2
+VERSION = 3
+_AFTER_PHOTOGRAPHS = (
+    "The streets that the sliders start from are drawn after photographs whose licence reserves all rights, or which "
+    "state none: they may be shown only with leave of whoever holds the rights"
+)
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,8 @@ def _info(
     stage: Stage,
 ) -> ArchiveInfo:
     meta = open_dataset(sources.dataset).meta if sources.dataset else {}
+    licence = str(meta.get("licence", ""))
+    reserved = parse_bases(settings.bases)[0] == "inverted" and local_only(licence)
     return ArchiveInfo(
         title=stage.settings["title"],
         name=stage.outputs["archive"].stem,
@@ -152,10 +159,10 @@ def _info(
         method=stage.settings["method"],
         generator_sha256=sha256_path(sources.generator),
         boundaries_sha256=sha256_path(sources.boundaries),
-        licence=meta.get("licence", ""),
+        licence=licence,
         attribution=meta.get("attribution", ""),
         truncation=settings.truncation,
         seed=stage.settings["seed"],
         base_names=bases.names,
-        warnings=boundaries.warnings,
+        warnings=(*boundaries.warnings, *((_AFTER_PHOTOGRAPHS,) if reserved else ())),
     )

@@ -56,7 +56,7 @@ def test_only_the_honest_protocol_is_held_against_chance():
 
 @pytest.mark.parametrize("strength", [0.0, 3.0])
 def test_warnings_are_in_report_and_boundaries_where_nothing_was_planted(plant, tmp_path, strength):
-    planted = plant(areas=60, per_area=3, strength=strength)
+    planted = plant(areas=60, per_area=3, strength=strength, licence="CC0-1.0" if strength else "")
     command = ["boundaries", "--latents", str(planted.latents), "--data", str(planted.data), "--out", str(tmp_path)]
     result = CliRunner().invoke(main, [*command, "--permutations", "0", "--bootstraps", "100", "--c", "0.01"])
     assert result.exit_code == 0, result.output
@@ -68,3 +68,4 @@ def test_warnings_are_in_report_and_boundaries_where_nothing_was_planted(plant, 
     found = read_boundaries(tmp_path / "boundaries.safetensors", "projector").warnings
     assert found == tuple(report["warnings"])
     assert all(warning in result.stderr for warning in found)
+    assert report["dataset"]["local_only"] == ("are not to be published" in result.stderr) == (strength == 0)

@@ -51,6 +51,16 @@ def test_what_the_boundaries_warn_of_is_in_the_archive(tmp_path, generator):
     assert render(tmp_path, generator, found).info.warnings == (WARNING,)
 
 
+def test_streets_after_photographs_that_may_not_be_shown_are_warned_of(tmp_path, generator):
+    found = boundaries(tmp_path / "b.safetensors", warnings=(WARNING,))
+    latents = Latents(np.zeros((1, LAYERS, DIM), np.float32), ("00000/img00000000.png",))
+    write_latents(tmp_path / "l.safetensors", latents)
+    opened = render(tmp_path, generator, found, "inverted:img00000000", tmp_path / "l.safetensors")
+    first, second = opened.info.warnings
+    assert first == WARNING
+    assert "drawn after photographs whose licence reserves all rights, or which state none" in second
+
+
 @pytest.mark.parametrize("changes", [{"generator_sha256": "0" * 64}, {"w_dim": 4}, {"num_ws": 6}])
 def test_boundaries_of_another_generator_are_refused(tmp_path, generator, changes):
     with pytest.raises(InputError, match=r"b\.safetensors were found with another generator than .*generator"):
