@@ -76,7 +76,8 @@ class Evidence:
         self.sources.require_belonging(self.generator)
         if self._local_only:
             self.log(
-                "boundaries: the photographs' licence reserves all rights or none is stated: do not publish figures"
+                "boundaries: the photographs' licence reserves all rights, or none is stated: figures that show them "
+                "are marked local_only and are not to be published"
             )
         boundaries: dict[str, Boundaries] = {}
         methods: dict[str, dict[str, Any]] = {}
