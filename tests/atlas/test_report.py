@@ -42,6 +42,8 @@ def report():
     kind = {"table": [[cell] * 3] * 3, "times": [5.5, 1.0, 2.0], "apart": [True] * 3, "reached": False}
     looks = {n: {"change": -0.031, "interval": [-0.05, 0.002]} for n in ("vegetation", "sky", "brightness")}
     looks |= {n: {"change": 0.0, "interval": [0.0, 0.0]} for n in ("saturation", "edges")}
+    changes = (0.2, 0.01, -0.3, 0.0, 0.04, 0.0, -0.05, 0.0, 0.0, 0.0, 0.0, 0.02)
+    looks |= {f"hue {30 * k}": {"change": v, "interval": [v - 0.01, v + 0.01]} for k, v in enumerate(changes)}
     angles = {"angle": [[20.4, 25.0], [21.6, 27.0], [22.0, 28.0]], "walk_angle": [[9, 12], [10, 11], [8, 9]]}
     return {
         "methods": ["projector"],
@@ -145,6 +147,10 @@ def test_the_tables(read):
     )
     changes = found["What changes in the pictures from −5 to +5"]
     assert changes.rows[0] == ("Vegetation, % of the picture", *(["−3.1 (−5.0 to +0.2)"] * 3))
+    assert [r[0] for r in changes.rows[5:]] == [
+        f"Hue {name}, % of the colour" for name in ("red", "yellow", "green", "cyan")
+    ]
+    assert changes.rows[6][1] == "−30.0 (−31.0 to −29.0)"
     assert "It does not say why" in changes.note
     validation = found["What was planted, and what the walks move"]
     assert validation.rows[0] == (
@@ -166,6 +172,25 @@ def test_the_sliders_are_named_among_the_kinds(read):
         "Others’ scores held: health",
         "Others’ percentiles held (the sliders): health",
     ]
+
+
+def test_a_hue_counts_by_the_axis_that_changes_it_most(read):
+    value = report()
+    axes = json.loads(json.dumps(value["changes"]["projector"]["axes"]))  # of each axis its own looks
+    axes["education"]["hue 330"]["change"] = -0.9
+    value["changes"]["projector"]["axes"] = axes
+    (table,) = [t for t in read(value).tables if t.caption.startswith("What changes")]
+    assert table.rows[-1][0] == "Hue rose, % of the colour"
+    assert table.rows[-1][3].startswith("−90.0")
+
+
+def test_a_report_without_hues_is_shown_without(read):
+    value = report()
+    axes = value["changes"]["projector"]["axes"]
+    kept = {a: {n: v for n, v in axes[a].items() if not n.startswith("hue")} for a in AXES}
+    value["changes"]["projector"]["axes"] = kept
+    (table,) = [t for t in read(value).tables if t.caption.startswith("What changes")]
+    assert len(table.rows) == 5
 
 
 def test_what_is_not_reported_is_not_shown(read):
