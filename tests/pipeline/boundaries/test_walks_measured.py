@@ -6,6 +6,7 @@ tone of the brick, so that what a walk must change is known.
 
 import colorsys
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -284,6 +285,24 @@ def test_the_whole_stage(finished):
             assert b"matplotlib.org" not in data.lower()
     assert report["moves"]["projector"]["bases"] == 2
     assert read_boundaries(out / "boundaries.safetensors", "projector").warnings == tuple(report["warnings"])
+
+
+def test_every_key_is_explained_on_the_page_and_no_other(finished, repository):
+    _, out, _ = finished
+    report = json.loads((out / "report.json").read_text())
+    page = (repository / "docs" / "boundaries.md").read_text(encoding="utf-8")
+    _, _, sections = page.partition("## The keys of report.json")
+    sections, _, rows = sections.partition("A row of `table1`:")
+    rows, _, _ = rows.partition("`table1.csv` has")
+
+    def named(part):
+        cells = re.findall(r"^\| (`[^|]+`) \|", part, re.MULTILINE)
+        return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+
+    assert sorted(named(sections)) == sorted(report)
+    keys = {key for row in report["table1"] for key in row}
+    assert "p" in keys
+    assert sorted(named(rows)) == sorted(keys)
 
 
 def test_figures_are_the_same_bytes_again(finished, calibration, tmp_path):
