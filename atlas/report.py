@@ -31,8 +31,9 @@ class Row:
     precision: str
     recall: str
     f1: str
-    interval: str = ""
+    f1_interval: str = ""
     auc: str = ""
+    auc_interval: str = ""
     n: str = ""
     split: str = ""
     p: str = ""
@@ -54,6 +55,7 @@ class Evidence:
         leakage: how much a random split flatters, a sentence; "" if not reported.
         spread: how far directions turn when they are fitted anew, a sentence; "" if not reported.
         tables: what a step means, and what walks move and change.
+        local_only: whether the photographs may not be published.
         partial: whether a slider changes a picture as it changes where one measure differs and the two others do not,
             and not so that the two other scores stay as they were.
     """
@@ -68,6 +70,7 @@ class Evidence:
     leakage: str = ""
     spread: str = ""
     tables: tuple[Table, ...] = ()
+    local_only: bool = False
     partial: bool = False
 
 
@@ -87,6 +90,7 @@ def read_report(path: Path, method: str, steps: int) -> Evidence:
     report = read_json(path)
     try:
         references = report.get("references", [])
+        beside = [row for row in report["table1"] if row["method"] in references]
         return Evidence(
             rows=tuple(_row(row) for row in report["table1"] if row["method"] not in references),
             paper=tuple(_paper_row(row) for row in report.get("paper_table1", [])),
@@ -94,10 +98,11 @@ def read_report(path: Path, method: str, steps: int) -> Evidence:
             note=_note(report["table1"]),
             basis=_basis(report.get("dataset", {})),
             warnings=tuple(str(warning) for warning in report.get("warnings", [])),
-            references=tuple(_row(row) for row in report["table1"] if row["method"] in references),
+            references=tuple(_row(row, _whose(row, beside)) for row in beside),
             leakage=str(report.get("leakage_line", "")),
             spread=_spread(report.get("spread", {}).get(method)),
             tables=tuple(tables(report, method, steps)),
+            local_only=report.get("dataset", {}).get("local_only", False) is True,
             partial=report.get("directions", {}).get(method) == "partial",
         )
     except KeyError as error:
@@ -108,16 +113,28 @@ def read_report(path: Path, method: str, steps: int) -> Evidence:
         raise InputError(f"{path} is not a report of boundaries: {error}") from error
 
 
-def _row(row: Mapping[str, Any]) -> Row:
-    low, high = row["f1_interval"]
+def _row(row: Mapping[str, Any], whose: str = "") -> Row:
+    scores = _scores(row)
     return Row(
-        **_scores(row),
-        interval=f"{_two(low)} – {_two(high)}",
+        **scores | {"method": scores["method"] + whose},
+        f1_interval=_interval(row["f1_interval"]),
         auc=_two(row["auc"]),
+        auc_interval=_interval(row["auc_interval"]),
         n=_count(row["n"]),
         split=_split(row),
         p=f"{float(row['p']):.3f}" if "p" in row else "",
     )
+
+
+def _whose(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return whose photographs a reference was tried on, where methods have different ones."""
+    if len({tuple(each.get("photographs_of", ())) for each in rows}) < 2:
+        return ""
+    return f", those of {' and '.join(_method(name) for name in row['photographs_of'])}"
+
+
+def _method(name: Any) -> str:
+    return _METHODS.get(str(name), str(name))
 
 
 def _paper_row(row: Mapping[str, Any]) -> Row:
@@ -127,7 +144,7 @@ def _paper_row(row: Mapping[str, Any]) -> Row:
 def _scores(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "axis": _axis(row["axis"]),
-        "method": _METHODS.get(str(row["method"]), str(row["method"])),
+        "method": _method(row["method"]),
         "precision": _two(row["precision"]),
         "recall": _two(row["recall"]),
         "f1": _two(row["f1"]),
@@ -167,8 +184,16 @@ def _note(rows: Sequence[Mapping[str, Any]]) -> str:
 def _spread(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
-    turns = ", ".join(f"{axis} {float(a[0]):.0f}°" for axis, a in zip(AXES, found["angle"], strict=True))
-    return f"Fitted anew to other draws of the same places, the classifiers’ directions typically turn by {turns}."
+    said = (
+        f"Fitted anew to other draws of the same places, the classifiers’ directions turn by {_turns(found['angle'])}"
+    )
+    if "walk_angle" in found:
+        said += f"; the directions of the sliders by {_turns(found['walk_angle'])}"
+    return f"{said} (the middle of the draws; in brackets the 97.5th percentile)."
+
+
+def _turns(angles: Any) -> str:
+    return ", ".join(f"{axis} {float(a):.0f}° ({float(b):.0f}°)" for axis, (a, b) in zip(AXES, angles, strict=True))
 
 
 def _retained(shares: Any) -> str:
@@ -189,6 +214,11 @@ def _two(value: Any) -> str:
     if number != number:
         return "–"
     return f"{number:.2f}"
+
+
+def _interval(ends: Sequence[Any]) -> str:
+    low, high = ends
+    return f"{_two(low)} – {_two(high)}"
 
 
 def _count(value: Any) -> str:

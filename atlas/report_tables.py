@@ -15,6 +15,11 @@ _LOOKS = {
     "saturation": "Saturation, %",
     "edges": "Edges, % of the picture",
 }
+_HUES = (
+    *("red", "orange", "yellow", "yellow-green", "green", "sea green"),
+    *("cyan", "sky blue", "blue", "violet", "magenta", "rose"),
+)  # every 30°
+_SHOWN_HUES = 4
 _KINDS = {
     "orthogonal": "Others’ scores held",
     "partial": "Others’ percentiles held",
@@ -101,7 +106,7 @@ def _moves(found: Mapping[str, Any], steps: int) -> Table:
 
 def _changes(found: Mapping[str, Any], steps: int) -> Table:
     rows = []
-    for look, words in _LOOKS.items():
+    for look, words in {**_LOOKS, **_main_hues(found["axes"])}.items():
         cells = []
         for axis in AXES:
             each = found["axes"][axis][look]
@@ -110,10 +115,20 @@ def _changes(found: Mapping[str, Any], steps: int) -> Table:
     return Table(
         caption="What changes in the pictures from −" + str(steps) + " to +" + str(steps),
         note=f"Measured by plain rules in the pictures of {int(found['bases'])} streets, in percentage points; in "
-        "brackets the 95 % interval over streets. This describes the pictures. It does not say why.",
+        f"brackets the 95 % interval over streets. Of the {len(_HUES)} hues those that change most are shown; all are "
+        "among the numbers below. This describes the pictures. It does not say why.",
         columns=("In the picture", *(axis.capitalize() for axis in AXES)),
         rows=tuple(rows),
     )
+
+
+def _main_hues(axes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the hues that change most along any axis, in the order of the circle, with what the page calls them."""
+    names = {f"hue {30 * k}": f"Hue {name}, % of the colour" for k, name in enumerate(_HUES)}
+    told = [look for look in names if all(look in axes[axis] for axis in AXES)]
+    most = {look: max(abs(float(axes[axis][look]["change"])) for axis in AXES) for look in told}
+    main = sorted(told, key=lambda look: -most[look])[:_SHOWN_HUES]
+    return {look: words for look, words in names.items() if look in main}
 
 
 def _usual(found: Mapping[str, Any], steps: int) -> Table:

@@ -29,8 +29,9 @@ from atlas.files import (
 )
 from atlas.grid import AXES
 from atlas.hosts import CONTENT_SECURITY_POLICY, headers_file
-from atlas.info import FORMAT_VERSION
+from atlas.info import FORMAT_VERSION, ArchiveInfo
 from atlas.layout import KEYS, Node, key_steps
+from atlas.licence import local_only
 from atlas.manifest import FOLDER, PACKS_MANIFEST, FileEntry, Manifest, read_manifest
 from atlas.preset import SiteSettings
 from atlas.progress import Progress, silent
@@ -39,7 +40,7 @@ from atlas.resources import resource_folder
 from atlas.words import step_words, view_hash
 
 FORMAT = "inequality-atlas site"
-VERSION = 1
+VERSION = 2
 """Raised whenever the site made from the same packs would differ other than by its templates."""
 MANIFEST = "manifest.json"
 MANIFEST_SCRIPT = "manifest.js"
@@ -147,7 +148,10 @@ def _page_files(manifest: Manifest) -> dict[str, _File]:
 
 
 def _numbers(report: Path) -> _File:
-    """Return the report as the site carries it: every number, without what is said of figures, which stay at home."""
+    """Return the report as the site carries it: every number, without what is said of figures.
+
+    Figures stay at home, all of them: some show photographs, which a licence may forbid to publish (``local_only``).
+    """
     value = {name: section for name, section in read_json(report).items() if name != "figures"}
     text = json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False)
     return _hashed("report", f"{text}\n".encode(), "json")
@@ -255,8 +259,15 @@ def _page(
         "key_width": width,
         "key_height": height,
         "evidence": evidence,
+        "warnings": _warnings(info, evidence),
+        "local_only": local_only(info.licence) or (evidence is not None and evidence.local_only),
         "provenance": _provenance(manifest, settings),
     }
+
+
+def _warnings(info: ArchiveInfo, evidence: Evidence | None) -> list[str]:
+    """Return what the archive warns of, then what the report does besides, each once."""
+    return list(dict.fromkeys((*info.warnings, *(evidence.warnings if evidence else ()))))
 
 
 def _matrix(manifest: Manifest, street: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from atlas.files import content_files
@@ -159,6 +160,19 @@ def test_every_stage_leaves_its_result_and_its_record(unbroken):
     assert all(r["seconds"] > 0 and r["software"]["python"] for r in records(unbroken).values())
 
 
+def test_rendered_walks_are_inverted_again_by_each_method(unbroken):
+    report = json.loads((unbroken.root / "boundaries" / "report.json").read_text())
+    assert set(report["moves"]) == set(report["methods"]) == {"e4e", "projector"}
+    for method, moves in report["moves"].items():
+        assert moves["bases"] == 1
+        measured, computed = np.array(moves["measured"]), np.array(moves["computed"])
+        assert measured.shape == computed.shape == (3, 3, 3)
+        assert np.isfinite(measured).all()
+        assert np.abs(measured).max() > 1e-3, method  # other images have other codes
+        assert np.abs(measured - computed).max() > 1e-3, method  # and these are not the codes that were rendered
+    assert report["moves"]["e4e"]["measured"] != report["moves"]["projector"]["measured"]
+
+
 def test_the_run_says_how_to_open_the_site(unbroken):
     assert f"Open {unbroken.root / 'site' / 'index.html'} in a browser" in unbroken.last_line
 
@@ -207,6 +221,8 @@ def test_the_projector_starts_from_an_encoder_and_the_atlas_is_another_method_s(
     assert copied.run("--until", "render") == 0, copied.news
     assert copied.said("invert e4e") == ["up to date"]
     assert copied.said("invert projector") == copied.said("render") == ["running"]
+    moves = json.loads((copied.root / "boundaries" / "report.json").read_text())["moves"]
+    assert set(moves) == {"e4e", "projector"}  # the projector again from e4e's codes
     assert read_latents(copied.root / "latents" / "projector.safetensors").metadata["start"] == "e4e"
     attributes = json.loads((copied.root / "archive" / "tiny.zarr" / "zarr.json").read_text())["attributes"]
     assert attributes["method"] == "e4e"

@@ -14,6 +14,7 @@ from atlas.errors import InputError
 from atlas.grid import AXES
 
 _NOTHING = 1e-6
+_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def cosines(normals: np.ndarray) -> np.ndarray:
     return normals @ normals.T
 
 
-def partial_directions(codes: np.ndarray, percentiles: np.ndarray) -> np.ndarray:
+def partial_directions(codes: np.ndarray, percentiles: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return how codes change, on average, where one percentile changes and the two others do not.
 
     Boundaries of correlated dimensions lean on each other's signs: where income shows in the doors, the health
@@ -88,11 +89,20 @@ def partial_directions(codes: np.ndarray, percentiles: np.ndarray) -> np.ndarray
     Args:
         codes: [N, D] of photographs, of whatever percentiles.
         percentiles: [N, 3].
+        weights: [B, N], how much each photograph counts, for B answers at once; None: each once.
 
     Returns:
-        [3, D] unit vectors.
+        [3, D] unit vectors, or [B, 3, D]. 0 where a percentile never changes.
     """
-    design = np.column_stack([np.ones(len(percentiles)), percentiles])
-    changes = np.linalg.lstsq(design, codes, rcond=None)[0][1:]
-    vectors: np.ndarray = changes / np.linalg.norm(changes, axis=1, keepdims=True)
-    return vectors
+    wide = (np.ones(len(codes)) if weights is None else np.asarray(weights, np.float64)).reshape(-1, len(codes))
+    means = wide @ percentiles / wide.sum(1, keepdims=True)
+    off = percentiles - means[:, None]  # [B, N, 3]
+    weighted = (wide[..., None] * off).swapaxes(1, 2)  # [B, 3, N]
+    together = np.zeros((3 * len(wide), codes.shape[1]))
+    for start in range(0, len(codes), _ROWS):  # all of W+ in double precision would be a gigabyte
+        rows = slice(start, start + _ROWS)
+        together += weighted[..., rows].reshape(len(together), -1) @ codes[rows].astype(np.float64)
+    changes = np.linalg.pinv(weighted @ off, hermitian=True) @ together.reshape(len(wide), 3, -1)
+    lengths = np.linalg.norm(changes, axis=-1, keepdims=True)
+    vectors: np.ndarray = changes / np.where(lengths > 0, lengths, 1)
+    return vectors[0] if weights is None else vectors

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from atlas.errors import InputError
 from atlas.grid import AXES
+from atlas.licence import local_only
 from atlas.preset import BoundarySettings
 from atlas.progress import Progress
 from atlas.stage import Log
-from pipeline import inversion
 from pipeline.boundaries.changes import measure_changes
 from pipeline.boundaries.evaluation import evaluate
 from pipeline.boundaries.figures.sheets import Figures
@@ -28,19 +26,19 @@ from pipeline.boundaries.fitting import (
     fit_boundaries,
     percentile_curves,
 )
+from pipeline.boundaries.inverting import Again
 from pipeline.boundaries.kept import Kept
 from pipeline.boundaries.looks import LOOKS, looks
-from pipeline.boundaries.measured import Invert, measured_moves
+from pipeline.boundaries.measured import measured_moves
 from pipeline.boundaries.references import REFERENCES, reference_codes
-from pipeline.boundaries.report import build_report, chance_warnings, direction_warnings, method_report
+from pipeline.boundaries.report import Cells, build_report, chance_warnings, direction_warnings, method_report
 from pipeline.boundaries.sample import Labelled, join, label
+from pipeline.boundaries.sources import Sources
 from pipeline.boundaries.store import Boundaries
 from pipeline.boundaries.validation import validate
 from pipeline.gan import Generator, load_generator
 from pipeline.gan.rendering import random_codes
-from pipeline.inversion.latents import Latents, read_latents
-from pipeline.inversion.projector import Projector
-from pipeline.inversion.schedule import ProjectorSettings
+from pipeline.inversion.latents import Latents, read_latents, require_codes_for
 from pipeline.photos.dataset import Dataset, open_dataset
 
 TRUNCATION = 0.7
@@ -48,19 +46,6 @@ TRUNCATION = 0.7
 
 _INVERSION_FACTS = ("steps", "features", "photographs", "of_photographs", "chosen", "mean", "baseline")
 _LOOKED_AT = 2000  # photographs behind the spread of the looks
-_RESERVED = "all rights reserved"
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The files that the evidence is made from; see `pipeline.boundaries.stages.boundaries_stage`."""
-
-    latents: tuple[Path, ...]
-    dataset: Path
-    generator: Path | None
-    encoders: Mapping[str, Path]
-    comparison: Path | None
-    device: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,30 +72,38 @@ class Evidence:
 
     def gather(self) -> tuple[list[Boundaries], dict[str, Any]]:
         """Fit and measure everything; return the boundaries of every method, and the report."""
+        self.sources.require_umap(self.settings)
+        self.sources.require_belonging(self.generator)
+        if self._local_only:
+            self.log(
+                "boundaries: the photographs' licence reserves all rights, or none is stated: figures that show them "
+                "are marked local_only and are not to be published"
+            )
         boundaries: dict[str, Boundaries] = {}
         methods: dict[str, dict[str, Any]] = {}
-        cells: dict[str, list[dict[str, Any]]] = {}
+        cells: list[Cells] = []
+        photographs: dict[bytes, tuple[np.ndarray, list[str]]] = {}  # whose rows of the dataset are the same ones
         warnings: list[str] = []
-        largest = np.zeros(0, int)
         for number, path in enumerate(self.sources.latents):
             latents = read_latents(path)
             method = str(latents.metadata.get("method", path.stem))
-            if method in methods:
-                raise InputError(
-                    f"{path} holds codes of method {method}, which another file does too: give one of them"
-                )
+            if self.generator is not None:
+                require_codes_for(latents, path, self.generator.num_ws, self.generator.w_dim)
             labelled = join(latents, self.dataset)
             fit = fit_boundaries(labelled, self.settings, self.seed, method, (latents.w.shape[1], latents.w.shape[2]))
-            cells[method] = self._cells(method, labelled)
+            cells.append(Cells(method, self._cells(method, labelled, self.settings)))
+            photographs.setdefault(labelled.rows.tobytes(), (labelled.rows, []))[1].append(method)
             methods[method] = self._method(fit, latents)
-            said = direction_warnings(method, methods[method]["survives"]) + chance_warnings(method, cells[method])
+            told = methods[method]
+            said = direction_warnings(method, told["directions"], told["survives"], told["retained"])
+            said += chance_warnings(method, cells[-1].found)
             warnings += said
-            boundaries[method] = replace(fit.boundaries, warnings=said)
-            if len(labelled) > len(largest):
-                largest = labelled.rows
+            boundaries[method] = replace(
+                fit.boundaries, warnings=said, generator_sha256=str(latents.metadata.get("generator_sha256", ""))
+            )
             del latents, labelled, fit  # the next method's codes shall not lie beside these
             self.progress(number + 1, len(self.sources.latents) + 1)
-        cells |= self._references(largest)
+        cells += self._references(list(photographs.values()))
         report = build_report(methods, cells, self._about(), self.settings, self.seed)
         report["warnings"] = warnings
         report["figures"] = self._shared_figures()
@@ -138,7 +131,7 @@ class Evidence:
 
     @property
     def _local_only(self) -> bool:
-        return _RESERVED in str(self.dataset.meta.get("licence", "")).lower()
+        return local_only(str(self.dataset.meta.get("licence", "")))
 
     @cached_property
     def _spread(self) -> dict[str, float]:
@@ -147,6 +140,11 @@ class Evidence:
         rows = np.sort(np.random.default_rng(self.seed).permutation(len(self.dataset))[:count])
         found = looks(self.dataset.images(rows))
         return {name: float(found[name].std()) for name in LOOKS}
+
+    @property
+    def _again(self) -> Again:
+        sources, settings = self.sources, self.settings
+        return Again(sources.encoders, settings.reinvert_steps, self.seed, sources.device, self.log)
 
     def _about(self) -> dict[str, Any]:
         photos = self.dataset.photos
@@ -157,14 +155,14 @@ class Evidence:
             "local_only": self._local_only,
         }
 
-    def _cells(self, name: str, labelled: Labelled) -> list[dict[str, Any]]:
-        """Evaluate every axis by both protocols."""
+    def _cells(self, name: str, labelled: Labelled, settings: BoundarySettings) -> list[dict[str, Any]]:
+        """Evaluate every axis by both protocols; ``name`` is that of the part to keep."""
         found = []
         for axis in range(len(AXES)):
 
             def make(axis: int = axis) -> dict[str, Any]:
-                _, case = case_of(labelled, axis, self.settings, self.seed)
-                return evaluate(case, self.settings, axis_seed(self.seed, axis))
+                _, case = case_of(labelled, axis, settings, self.seed)
+                return evaluate(case, settings, axis_seed(self.seed, axis))
 
             found.append(self.kept(f"{name}-{AXES[axis]}", make))
         return found
@@ -176,21 +174,15 @@ class Evidence:
         report["spread"] = self.kept(f"{method}-spread", lambda: direction_spread(fit, self.seed))
         report["units"] = percentile_curves(fit, self.seed)
         if self.generator is not None:
-            report |= self._rendered(self.generator, fit)
+            report |= self._rendered(self.generator, fit, latents.metadata)
         return report
 
-    def _rendered(self, generator: Generator, fit: Fit) -> dict[str, Any]:
+    def _rendered(self, generator: Generator, fit: Fit, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Return what can only be said by looking at the generator's images."""
-        if (fit.boundaries.num_ws, fit.boundaries.w_dim) != (generator.num_ws, generator.w_dim):
-            raise InputError(
-                f"the codes of method {fit.boundaries.method} are {fit.boundaries.num_ws} × {fit.boundaries.w_dim} and "
-                f"those of {self.sources.generator} are {generator.num_ws} × {generator.w_dim}: give the generator "
-                "that the photographs were inverted with"
-            )
         bases, method = walked_bases(generator, self.settings, self.seed), fit.boundaries.method
         changes = measure_changes(generator, fit.boundaries, bases, self._spread, self.seed)
         report: dict[str, Any] = {"changes": changes.report}
-        invert = self._inverter(generator, method)
+        invert = self._again.inverter(generator, method, fit.boundaries.space, facts)
         if invert is not None and self.settings.reinverted:
             some, c = bases[: self.settings.reinverted], tuple(each.machine.c for each in fit.axes)
             report["moves"] = self.kept(
@@ -207,33 +199,26 @@ class Evidence:
             self._method_figures(generator, fit, bases, changes.differences)
         return report
 
-    def _inverter(self, generator: Generator, method: str) -> Invert | None:
-        """Return what finds the codes of images in the manner of a method, None where that takes an encoder."""
-        device = self.sources.device
-        if method == "projector":
-            projector = Projector(ProjectorSettings(steps=self.settings.reinvert_steps), self.seed).fit(generator)
+    def _references(self, photographs: Sequence[tuple[np.ndarray, list[str]]]) -> list[Cells]:
+        """Evaluate pretrained features and the mean colour in the same way, of the photographs of every method.
 
-            def project(images: np.ndarray) -> np.ndarray:
-                names = [f"walk {k}" for k in range(len(images))]
-                return projector.invert(_tensors(images, device), names).cpu().numpy()
+        C is chosen inside the training part even where it is set for the codes: 1,280 features, or 3 colours, ask for
+        another one, and a reference that is fitted badly makes every method look good.
 
-            return project
-        if method not in self.sources.encoders:
-            self.log(f"boundaries: rendered walks of {method} are not inverted again: no encoder was given")
-            return None
-        encoder = inversion.load_encoder(self.sources.encoders[method], device=device, generator=generator)
-
-        def encode(images: np.ndarray) -> np.ndarray:
-            with torch.no_grad():
-                parts = [encoder(part) for part in _tensors(images, device).split(32)]
-            return torch.cat(parts).float().cpu().numpy()
-
-        return encode
-
-    def _references(self, rows: np.ndarray) -> dict[str, list[dict[str, Any]]]:
-        """Evaluate pretrained features and the mean colour of the photographs in the same way."""
-        codes = reference_codes(self.dataset, rows, self.sources.device)
-        return {name: self._cells(name, label(self.dataset, rows, codes[name])) for name in REFERENCES}
+        Args:
+            photographs: rows of the dataset, and the methods that have codes of exactly these.
+        """
+        settings = replace(self.settings, c=0.0)
+        every = np.unique(np.concatenate([rows for rows, _ in photographs]))
+        codes = reference_codes(self.dataset, every, self.sources.device)
+        cells = []
+        for rows, methods in photographs:
+            mine = np.searchsorted(every, rows)
+            for name in REFERENCES:
+                labelled = label(self.dataset, rows, codes[name][mine])
+                found = self._cells(f"{name}-of-{methods[0]}", labelled, settings)
+                cells.append(Cells(name, found, tuple(methods)))
+        return cells
 
     def _method_figures(self, generator: Generator, fit: Fit, bases: np.ndarray, differences: np.ndarray) -> None:
         drawn = self.drawn
@@ -257,8 +242,3 @@ class Evidence:
 def walked_bases(generator: Generator, settings: BoundarySettings, seed: int) -> np.ndarray:
     """Return the bases that are walked to measure, [B, num_ws, w_dim] float32."""
     return random_codes(generator, settings.bases, TRUNCATION, seed)
-
-
-def _tensors(images: np.ndarray, device: str) -> torch.Tensor:
-    """Turn [N, H, W, 3] uint8 into [N, 3, H, W] in [−1, 1]."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -15,6 +15,7 @@ from pipeline.boundaries.directions import (
     conditional_directions,
     cosines,
     partial_directions,
+    project_boundary,
     surviving,
 )
 from pipeline.boundaries.evaluation import Case, Split, block_split, shared_c
@@ -177,27 +178,45 @@ def percentile_curves(fit: Fit, seed: int) -> dict[str, Any]:
 
 
 def direction_spread(fit: Fit, seed: int) -> dict[str, Any]:
-    """Refit every axis to blocks drawn anew, and say how far normals turn and how much of each survives.
+    """Refit every axis to blocks drawn anew, and say how far normals and walked directions turn.
 
     Returns:
-        JSON-able, 95 % intervals over the draws: ``angle`` between each axis's drawn and own normal in degrees (its
-        median and 97.5th percentile), ``cosines`` between every two normals [3, 3, 2], what
-        ``survives`` of each [3, 2].
+        JSON-able, over the draws: ``angle`` between each axis's drawn and own normal in degrees (its median and 97.5th
+        percentile), ``walk_angle``, the same of the directions that are walked; and the 95 % intervals of ``cosines``
+        between every two normals [3, 3, 2], of what ``survives`` of each and of what each direction ``retained`` of its
+        normal [3, 2].
     """
     labelled, normals = fit.labelled, fit.boundaries.normals
     times = draw_blocks(int(labelled.blocks.max()) + 1, _DRAWS, seed)
     drawn = np.stack([_drawn_normals(each, labelled, times) for each in fit.axes])  # [3, draws, D]
-    along = np.einsum("abd,ad->ab", drawn, normals).clip(-1, 1)
-    angles = np.degrees(np.arccos(along))
+    walked = _drawn_directions(fit, drawn.swapaxes(0, 1), times)
     pairs = np.stack([cosines(drawn[:, b]) for b in range(_DRAWS)])
     kept = np.stack([surviving(n) for n in drawn.swapaxes(0, 1)])
     own, left = cosines(normals), surviving(normals)
     return {
         "draws": _DRAWS,
-        "angle": [[_plain(v) for v in np.percentile(a, [50, 97.5])] for a in angles],
+        "angle": _turns(drawn, normals),
+        "walk_angle": _turns(walked, fit.boundaries.directions),
         "cosines": [[_ends(pairs[:, i, j], own[i, j]) for j in range(3)] for i in range(3)],
         "survives": [_ends(kept[:, i], left[i]) for i in range(3)],
+        "retained": [_ends((walked[i] * drawn[i]).sum(1), fit.boundaries.retained[i]) for i in range(3)],
     }
+
+
+def _drawn_directions(fit: Fit, normals: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return the walks' directions [3, draws, D] of each draw of blocks, whose normals are [draws, 3, D]."""
+    if fit.boundaries.kind == "partial":
+        labelled = fit.labelled
+        found = partial_directions(labelled.codes, labelled.percentiles, times[:, labelled.blocks])
+    else:
+        found = np.stack([[project_boundary(n[i], np.delete(n, i, 0)) for i in range(len(n))] for n in normals])
+    return found.swapaxes(0, 1)
+
+
+def _turns(drawn: np.ndarray, own: np.ndarray) -> list[list[float]]:
+    """Return by how many degrees vectors [3, draws, D] typically and at most turn from their own [3, D]."""
+    along = np.einsum("abd,ad->ab", drawn, own).clip(-1, 1)
+    return [[_plain(v) for v in np.percentile(a, [50, 97.5])] for a in np.degrees(np.arccos(along))]
 
 
 def _drawn_normals(each: AxisFit, labelled: Labelled, times: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,37 @@ from pipeline.boundaries.metrics import METRICS
 from pipeline.boundaries.paper import paper_rows
 from pipeline.boundaries.sample import Sample
 
-LITTLE = 0.3  # of a normal that survives; below it a walk moves its own score by less than a third of its length
+LITTLE = 0.3  # of a normal that survives, or of a walk's length that moves its own score
 _DIGITS = 6
 _COLUMNS = ("axis", "method", "protocol", *METRICS, *(f"{m}_{end}" for m in METRICS for end in ("low", "high")), "p")
 _COUNTS = ("n", "n_train", "left_out_near", "areas", "blocks", "folds", "permutations")
+_WHOSE = "photographs_of"  # last, and of references only
 _SPLIT_NOTE = (
     "random: photographs dealt at random into disjoint test parts, as the paper split them (it drew one of 20 %); "
     f"blocks: whole areas, by 1 km, training photographs within {MARGIN:.0f} m of a test photograph left out. "
-    "Intervals: 95 %, bootstrap over blocks. p: deprivation permuted over areas, refitted; the statistic is the AUC."
+    "Intervals: 95 %, bootstrap over blocks, widened to hold the estimate where the draws leave it out. "
+    "p: deprivation permuted over areas, refitted; the statistic is the AUC."
 )
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What `evaluate` found of every axis in one representation of the photographs.
+
+    Attributes:
+        name: the method of inversion, or the reference.
+        found: in the order of `AXES`.
+        photographs_of: of a reference, the methods whose very photographs these are; () for a method's own.
+    """
+
+    name: str
+    found: Sequence[Mapping[str, Any]]
+    photographs_of: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return what every row of these cells says of them."""
+        return {"method": self.name} | ({"photographs_of": list(self.photographs_of)} if self.photographs_of else {})
 
 
 def method_report(fit: Fit) -> dict[str, Any]:
@@ -48,7 +71,7 @@ def method_report(fit: Fit) -> dict[str, Any]:
 
 def build_report(
     methods: Mapping[str, Mapping[str, Any]],
-    cells: Mapping[str, Sequence[Mapping[str, Any]]],
+    cells: Sequence[Cells],
     dataset: Mapping[str, Any],
     settings: BoundarySettings,
     seed: int,
@@ -57,21 +80,21 @@ def build_report(
 
     Args:
         methods: per inversion method its sections (`method_report`, and what else was measured).
-        cells: per representation (methods, then references) what `evaluate` found of each axis.
+        cells: of each representation: methods, then references.
         dataset: what the report says of the photographs.
         settings: as they were fitted.
         seed: likewise.
     """
-    rows = [{"method": name, **row} for name, found in cells.items() for cell in found for row in cell["rows"]]
+    rows = [{**each.about, **row} for each in cells for cell in each.found for row in cell["rows"]]
     leakage = [
-        {"method": name, "axis": axis, **cell["leakage"]}
-        for name, found in cells.items()
-        for axis, cell in zip(AXES, found, strict=True)
+        {**each.about, "axis": axis, **cell["leakage"]}
+        for each in cells
+        for axis, cell in zip(AXES, each.found, strict=True)
     ]
     sections = sorted({section for found in methods.values() for section in found})
     return {
         "methods": list(methods),
-        "references": [name for name in cells if name not in methods],
+        "references": list(dict.fromkeys(each.name for each in cells if each.photographs_of)),
         "axes": list(AXES),
         "dataset": dict(dataset),
         "settings": {**dataclasses.asdict(settings), "seed": seed},
@@ -92,15 +115,17 @@ def table1_csv(report: Mapping[str, Any]) -> str:
     """Return Table 1 as CSV: this run's rows, then the paper's."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*_COLUMNS, *_COUNTS))
+    columns = (*_COLUMNS, *_COUNTS, _WHOSE)
+    writer.writerow(columns)
     for row in report["table1"]:
         flat = dict(row)
         for metric in METRICS:
             flat[f"{metric}_low"], flat[f"{metric}_high"] = row[f"{metric}_interval"]
-        writer.writerow([flat.get(name, "") for name in (*_COLUMNS, *_COUNTS)])
+        flat[_WHOSE] = " ".join(row.get(_WHOSE, ()))
+        writer.writerow([flat.get(name, "") for name in columns])
     for row in report["paper_table1"]:
         flat = {**row, "protocol": "paper: random split of photographs"}
-        writer.writerow([flat.get(name, "") for name in (*_COLUMNS, *_COUNTS)])
+        writer.writerow([flat.get(name, "") for name in columns])
     return text.getvalue()
 
 
@@ -113,9 +138,14 @@ def leakage_line(leakage: Sequence[Mapping[str, Any]], methods: Sequence[str]) -
     widest = max(own, key=lambda row: row["f1"])
     low, high = widest["f1_interval"]
     return (
-        f"Against blocks, the random split changes F1 by {mean:+.3f} on average over {len(own)} cells; the most for "
-        f"{widest['axis']}, {widest['method']}: {widest['f1']:+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
+        f"Against blocks, the random split changes F1 by {_signed(mean)} on average over {len(own)} cells; the most "
+        f"for {widest['axis']}, {widest['method']}: {_signed(widest['f1'])} "
+        f"(95 % interval {_signed(low)} to {_signed(high)})."
     )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def classes(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
@@ -126,15 +156,27 @@ def classes(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
     }
 
 
-def direction_warnings(method: str, survives: Sequence[float]) -> tuple[str, ...]:
-    """Return a sentence for each axis of whose normal little survives."""
-    return tuple(
-        f"{method}: of the normal of {axis} {left:.0%} is left once the other axes' are taken out, "
-        f"so a walk along {axis} moves its own score by only that share of its length: "
-        "in these photographs the three are hardly told apart"
-        for axis, left in zip(AXES, survives, strict=True)
-        if left < LITTLE
-    )
+def direction_warnings(method: str, kind: str, survives: Sequence[float], retained: Sequence[float]) -> tuple[str, ...]:
+    """Return a sentence for each axis of whose normal little survives, or whose walk hardly moves its own score.
+
+    Args:
+        method: for the sentence.
+        kind: of the directions, "orthogonal" or "partial".
+        survives: [3] what is left of each normal once the others' span is taken out.
+        retained: [3] the cosine between each direction and its normal; of orthogonal ones the same.
+    """
+    words = []
+    for axis, left, cosine in zip(AXES, survives, retained, strict=True):
+        moves = f"a walk along {axis} moves its own score by only {cosine:.0%} of its length"
+        if left < LITTLE:
+            said = (
+                f"{method}: of the normal of {axis} {left:.0%} is left once the other axes' are taken out: "
+                "in these photographs the three are hardly told apart"
+            )
+            words.append(f"{said}, and {moves}" if cosine < LITTLE else said)
+        elif cosine < LITTLE:
+            words.append(f"{method}: {moves}: the {kind} direction is far from its boundary's normal")
+    return tuple(words)
 
 
 def chance_warnings(method: str, cells: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -7,18 +7,18 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from atlas.errors import InputError
 from atlas.files import remove_partials, write_json, write_text
 from atlas.preset import BoundarySettings
 from atlas.progress import Progress, silent
 from atlas.stage import Log, Stage
-from pipeline.boundaries.evidence import Evidence, Sources
+from pipeline.boundaries.evidence import Evidence
 from pipeline.boundaries.kept import Kept
 from pipeline.boundaries.report import table1_csv
+from pipeline.boundaries.sources import Sources
 from pipeline.boundaries.store import write_boundaries
 from pipeline.features import weights_sha256
 
-VERSION = 2
+VERSION = 3
 PARTS = "evidence.parts"
 
 
@@ -47,15 +47,16 @@ def boundaries_stage(
         log: takes one line of news.
         progress: told of the parts of the evidence.
         generator: ``generator.safetensors``; without it nothing is rendered: no figures, no measured changes.
-        encoders: by method, the encoder that its rendered walks are inverted with; the projector needs none.
+        encoders: by method, the encoder that its rendered walks are inverted with; the projector needs one only
+            where it started from that encoder's codes.
         comparison: ``comparison.json`` of the methods of inversion, for the figure that compares them.
         device: where PyTorch runs.
 
     Raises:
-        InputError: no latents are given.
+        InputError: no latents are given, or something that would be ignored (`Sources.require_used`).
     """
-    if not latents:
-        raise InputError("boundaries need latent codes: give the file of at least one method")
+    sources = Sources(tuple(latents), dataset, generator, dict(encoders or {}), comparison, device)
+    sources.require_used(settings)
     outputs = {
         "boundaries": folder / "boundaries.safetensors",
         "report": folder / "report.json",
@@ -74,7 +75,6 @@ def boundaries_stage(
         settings={**dataclasses.asdict(settings), "seed": seed, "features": weights_sha256()},
         outputs=outputs | ({"figures": figures} if drawn else {}),
     )
-    sources = Sources(tuple(latents), dataset, generator, dict(encoders or {}), comparison, device)
 
     def work(resume: bool) -> None:
         if folder.is_dir():

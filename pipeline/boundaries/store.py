@@ -41,6 +41,7 @@ class Boundaries:
         kind: "orthogonal": each direction is orthogonal to the other axes' normals; "partial": each is how codes
             change where one dimension's percentile changes alone.
         warnings: what whoever walks here should know, a sentence each.
+        generator_sha256: of the generator that the photographs were inverted with, "" if the latents did not say.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Boundaries:
     score_span: np.ndarray
     kind: str = "orthogonal"
     warnings: tuple[str, ...] = ()
+    generator_sha256: str = ""
 
     @property
     def walk_length(self) -> np.ndarray:
@@ -104,6 +106,7 @@ def write_boundaries(path: Path, boundaries: Sequence[Boundaries]) -> None:
             "w_dim": b.w_dim,
             "directions": b.kind,
             "warnings": list(b.warnings),
+            "generator_sha256": b.generator_sha256,
         }
         for b in boundaries
     }
@@ -137,5 +140,6 @@ def read_boundaries(path: str | Path, method: str) -> Boundaries:
         w_dim=about["w_dim"],
         kind=about["directions"],
         warnings=tuple(about["warnings"]),
+        generator_sha256=str(about.get("generator_sha256", "")),
         **tensors,
     )

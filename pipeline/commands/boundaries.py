@@ -67,6 +67,8 @@ def boundaries(
         atlas boundaries --latents latents/projector.safetensors --data dataset.zip \\
             --generator train/generator.safetensors --out boundaries/
     """
+    if generator is None:
+        _refuse_what_needs_images()
     with progress_bar("boundaries") as progress:
         stage, work = boundaries_stage(
             latents,
@@ -77,7 +79,7 @@ def boundaries(
             say,
             progress,
             generator=generator,
-            encoders=_encoders(encoder),
+            encoders=parse_encoders(encoder),
             comparison=comparison,
             device=device,
         )
@@ -92,23 +94,49 @@ def boundaries(
 
 def table_lines(report: Mapping[str, Any]) -> list[str]:
     """Return Table 1 as lines of text."""
-    lines = ["axis       method     split   precision  recall  F1     95 % interval   AUC    p       n      blocks"]
-    for row in report["table1"]:
-        low, high = row["f1_interval"]
+    names = [_name(row) for row in report["table1"]]
+    wide = max((len(name) for name in names), default=0)
+    lines = [
+        f"axis       {'method':<{wide}} split   precision  recall  F1     95 % interval   "
+        "AUC    95 % interval   p       n      blocks"
+    ]
+    for name, row in zip(names, report["table1"], strict=True):
+        (low, high), (least, most) = row["f1_interval"], row["auc_interval"]
         p = f"{row['p']:.3f}" if "p" in row else "–"
         lines.append(
-            f"{row['axis']:<10} {row['method']:<10} {row['protocol']:<7} {row['precision']:<10.3f} "
-            f"{row['recall']:<7.3f} {row['f1']:<6.3f} {low:.3f} … {high:.3f}   {row['auc']:<6.3f} {p:<7} "
-            f"{row['n']:<6} {row['blocks']}"
+            f"{row['axis']:<10} {name:<{wide}} {row['protocol']:<7} {row['precision']:<10.3f} "
+            f"{row['recall']:<7.3f} {row['f1']:<6.3f} {low:.3f} … {high:.3f}   {row['auc']:<6.3f} "
+            f"{least:.3f} … {most:.3f}   {p:<7} {row['n']:<6} {row['blocks']}"
         )
     return lines
 
 
-def _encoders(given: tuple[str, ...]) -> dict[str, Path]:
-    found = {}
+def _name(row: Mapping[str, Any]) -> str:
+    """Return the method, of a reference with the methods whose photographs it was tried on."""
+    whose = row.get("photographs_of")
+    return f"{row['method']} of {'+'.join(whose)}" if whose else str(row["method"])
+
+
+def _refuse_what_needs_images() -> None:
+    """Refuse options of images that nothing renders."""
+    given = click.get_current_context().params
+    for name in ("bases", "reinverted", "reinvert_steps", "figures"):
+        if given[name]:
+            raise InputError(f"--{name.replace('_', '-')} is about rendered images: give --generator too")
+
+
+def parse_encoders(given: tuple[str, ...]) -> dict[str, Path]:
+    """Read METHOD=FILE, once a method.
+
+    Raises:
+        InputError: another form, a file that does not exist, or a method twice.
+    """
+    found: dict[str, Path] = {}
     for text in given:
         method, _, file = text.partition("=")
         if not method or not Path(file).is_file():
             raise InputError(f"--encoder must be METHOD=FILE with a file that exists, got {text}")
+        if method in found:
+            raise InputError(f"--encoder gives two files for {method}: give one of them")
         found[method] = Path(file)
     return found

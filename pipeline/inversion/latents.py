@@ -107,6 +107,24 @@ def read_latents(path: str | Path) -> Latents:
     return latents
 
 
+def latents_facts(path: Path) -> dict[str, Any]:
+    """Return the metadata of a file of latents, without reading its codes.
+
+    Raises:
+        InputError: the file is absent, or no latents.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            facts: dict[str, Any] = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            return facts
+    except FileNotFoundError as error:
+        raise InputError(f"no latents at {path}: make them with `atlas invert`") from error
+    except (SafetensorError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a whole file of latents ({error}): make it again with `atlas invert`"
+        ) from error
+
+
 def rows_of(latents: Latents, files: Sequence[str], path: Path) -> list[int]:
     """Return the rows of photographs, in the order asked for.
 
@@ -129,20 +147,29 @@ def rows_of(latents: Latents, files: Sequence[str], path: Path) -> list[int]:
 
 
 def require_made_from(latents: Latents, path: Path, **sha256s: str) -> None:
-    """Refuse codes that were made from another dataset or generator.
+    """Refuse codes that were made from another dataset, generator or encoder: `require_facts` of their metadata."""
+    require_facts(latents.metadata, path, **sha256s)
+
+
+def require_facts(facts: Mapping[str, Any], path: Path, **sha256s: str) -> None:
+    """Refuse the codes of a file whose metadata say that they were made from something else.
 
     Args:
-        latents: as read from ``path``.
+        facts: the metadata, `latents_facts` of ``path``.
         path: for the message.
-        sha256s: what its metadata must say, by key: ``photographs_sha256`` (`dataset_fingerprint`) or
-            ``generator_sha256``. A key that the metadata lack is not compared: codes may come from elsewhere.
+        sha256s: what they must say, by key: ``photographs_sha256`` (`dataset_fingerprint`), ``generator_sha256`` or
+            ``encoder_sha256``. A key that the metadata lack is not compared: codes may come from elsewhere.
 
     Raises:
         InputError: one differs.
     """
-    words = {"photographs_sha256": "other photographs than the dataset's", "generator_sha256": "another generator"}
+    words = {
+        "photographs_sha256": "other photographs than the dataset's",
+        "generator_sha256": "another generator",
+        "encoder_sha256": "another encoder",
+    }
     for key, sha256 in sha256s.items():
-        if latents.metadata.get(key, sha256) != sha256:
+        if facts.get(key, sha256) != sha256:
             raise InputError(f"the latent codes in {path} were made with {words[key]}: invert the photographs again")
 
 

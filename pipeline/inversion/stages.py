@@ -21,8 +21,8 @@ from pipeline.gan import Generator, load_generator
 from pipeline.inversion.batches import Job, invert_dataset
 from pipeline.inversion.comparison import CodesOf, Sources, compare
 from pipeline.inversion.comparison_report import build_report, table_lines
-from pipeline.inversion.encoders.encoder import Encoder, check_unconditional
-from pipeline.inversion.encoders.files import load_encoder
+from pipeline.inversion.encoders.encoder import check_unconditional
+from pipeline.inversion.encoders.files import load_encoder_of
 from pipeline.inversion.finders import ByEncoder, ByProjector, Finder, Start
 from pipeline.inversion.latents import (
     dataset_fingerprint,
@@ -145,19 +145,10 @@ def _finder(
     device: str,
 ) -> Finder:
     if sources.encoder is not None:
-        return ByEncoder(_load_encoder(sources.encoder, generator, job.facts["method"], device))
+        return ByEncoder(load_encoder_of(job.facts["method"], sources.encoder, generator, device))
     projector = Projector(_projector_settings(settings), seed, perceptual.features).fit(generator)
     start = None if sources.start is None else _start(sources.start, generator, job)
     return ByProjector(projector, start, settings.keep_noise)
-
-
-def _load_encoder(path: Path, generator: Generator, method: str, device: str) -> Encoder:
-    encoder = load_encoder(path, device=device, generator=generator)
-    if encoder.architecture.method != method:
-        raise InputError(
-            f"{path} is an encoder of {encoder.architecture.method} and not of {method}: say which is meant"
-        )
-    return encoder
 
 
 def _start(path: Path, generator: Generator, job: Job) -> Start:

@@ -11,18 +11,23 @@ from atlas.archive import ArchiveInfo, discard_archive
 from atlas.errors import InputError
 from atlas.files import sha256_path
 from atlas.grid import Grid
+from atlas.licence import local_only
 from atlas.preset import RenderSettings
 from atlas.progress import Progress, silent
 from atlas.stage import Stage
 from pipeline.boundaries.store import Boundaries, layered, read_boundaries, step_sizes
 from pipeline.gan import Generator, load_generator
-from pipeline.inversion.latents import read_latents
+from pipeline.inversion.latents import read_latents, require_codes_for, require_made_from
 from pipeline.photos.dataset import open_dataset
 from pipeline.render.bases import Bases, inverted_bases, parse_bases, random_bases
 from pipeline.render.rendering import render_grid
 from pipeline.render.walks import Walks
 
-VERSION = 2
+VERSION = 3
+_AFTER_PHOTOGRAPHS = (
+    "The streets that the sliders start from are drawn after photographs whose licence reserves all rights, or which "
+    "state none: they may be shown only with leave of whoever holds the rights"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ def render_stage(
         progress: told of planes.
 
     Raises:
-        InputError: ``bases`` cannot be read, or needs latents that were not given.
+        InputError: ``bases`` cannot be read, or needs latents that were not given. The work refuses boundaries and
+            latents that were made with another generator.
     """
     kind, wanted = parse_bases(settings.bases)
     inputs = {"generator": sources.generator, "boundaries": sources.boundaries}
@@ -88,11 +94,16 @@ def render_stage(
     def work(resume: bool) -> None:
         generator = load_generator(sources.generator, device=device)
         boundaries = read_boundaries(sources.boundaries, settings.method)
+        sha256 = sha256_path(sources.generator)
+        _require_same(sources, generator, sha256, boundaries)
         if isinstance(wanted, int):
             bases = random_bases(generator, wanted, settings.truncation, seed)
         else:
             assert sources.latents is not None
-            bases = inverted_bases(read_latents(sources.latents), wanted)
+            latents = read_latents(sources.latents)
+            require_codes_for(latents, sources.latents, generator.num_ws, generator.w_dim)
+            require_made_from(latents, sources.latents, generator_sha256=sha256)
+            bases = inverted_bases(latents, wanted)
         walks = _walks(generator, bases, boundaries, settings.steps)
         render_grid(
             generator,
@@ -107,6 +118,16 @@ def render_stage(
         )
 
     return stage, work
+
+
+def _require_same(sources: RenderSources, generator: Generator, sha256: str, boundaries: Boundaries) -> None:
+    """Refuse boundaries that were found among the codes of another generator."""
+    shapes = (boundaries.num_ws, boundaries.w_dim), (generator.num_ws, generator.w_dim)
+    if shapes[0] != shapes[1] or boundaries.generator_sha256 not in ("", sha256):
+        raise InputError(
+            f"the boundaries in {sources.boundaries} were found with another generator than {sources.generator}: "
+            "give the generator that the photographs were inverted with"
+        )
 
 
 def _walks(generator: Generator, bases: Bases, boundaries: Boundaries, steps: int) -> Walks:
@@ -126,6 +147,8 @@ def _info(
     stage: Stage,
 ) -> ArchiveInfo:
     meta = open_dataset(sources.dataset).meta if sources.dataset else {}
+    licence = str(meta.get("licence", ""))
+    reserved = parse_bases(settings.bases)[0] == "inverted" and local_only(licence)
     return ArchiveInfo(
         title=stage.settings["title"],
         name=stage.outputs["archive"].stem,
@@ -136,10 +159,10 @@ def _info(
         method=stage.settings["method"],
         generator_sha256=sha256_path(sources.generator),
         boundaries_sha256=sha256_path(sources.boundaries),
-        licence=meta.get("licence", ""),
+        licence=licence,
         attribution=meta.get("attribution", ""),
         truncation=settings.truncation,
         seed=stage.settings["seed"],
         base_names=bases.names,
-        warnings=boundaries.warnings,
+        warnings=(*boundaries.warnings, *((_AFTER_PHOTOGRAPHS,) if reserved else ())),
     )

@@ -14,7 +14,14 @@ AXES = ("health", "income", "education")
 
 
 def row(axis, method, protocol, **more):
-    scores = {"precision": 0.7, "recall": 0.6, "f1": 0.646, "auc": 0.71, "f1_interval": [0.58, 0.7]}
+    scores = {
+        "precision": 0.7,
+        "recall": 0.6,
+        "f1": 0.646,
+        "auc": 0.71,
+        "f1_interval": [0.58, 0.7],
+        "auc_interval": [0.49, 0.78],
+    }
     return {"axis": axis, "method": method, "protocol": protocol, **scores, "n": 208, "areas": 90, "folds": 5, **more}
 
 
@@ -35,6 +42,9 @@ def report():
     kind = {"table": [[cell] * 3] * 3, "times": [5.5, 1.0, 2.0], "apart": [True] * 3, "reached": False}
     looks = {n: {"change": -0.031, "interval": [-0.05, 0.002]} for n in ("vegetation", "sky", "brightness")}
     looks |= {n: {"change": 0.0, "interval": [0.0, 0.0]} for n in ("saturation", "edges")}
+    changes = (0.2, 0.01, -0.3, 0.0, 0.04, 0.0, -0.05, 0.0, 0.0, 0.0, 0.0, 0.02)
+    looks |= {f"hue {30 * k}": {"change": v, "interval": [v - 0.01, v + 0.01]} for k, v in enumerate(changes)}
+    angles = {"angle": [[20.4, 25.0], [21.6, 27.0], [22.0, 28.0]], "walk_angle": [[9, 12], [10, 11], [8, 9]]}
     return {
         "methods": ["projector"],
         "references": ["features", "colour"],
@@ -45,7 +55,7 @@ def report():
         "leakage_line": "The random split raises F1 by +0.03.",
         "survives": {"projector": [0.5, 0.3, 0.4]},
         "retained": {"projector": [0.9, 0.9, 0.9]},
-        "spread": {"projector": {"angle": [[20.4, 25.0], [21.6, 27.0], [22.0, 28.0]]}},
+        "spread": {"projector": angles},
         "units": {"projector": {axis: curve() for axis in AXES}},
         "moves": {"projector": {"bases": 12, "measured": [[cell] * 3] * 3}},
         "changes": {
@@ -83,6 +93,8 @@ def test_both_protocols_stand_side_by_side_and_references_apart(read):
         ("Health", "at random", ""),
         ("Health", "in blocks of 1 km", "0.005"),
     ]
+    assert (found.rows[0].f1, found.rows[0].f1_interval) == ("0.65", "0.58 – 0.70")
+    assert (found.rows[0].auc, found.rows[0].auc_interval) == ("0.71", "0.49 – 0.78")
     assert len(found.rows) == len(found.references) == 6
     assert {r.method for r in found.references} == {
         "Features of the photographs (EfficientNet-Lite0)",
@@ -91,7 +103,24 @@ def test_both_protocols_stand_side_by_side_and_references_apart(read):
     assert "neighbours fall on both sides" in found.note
     assert found.leakage == "The random split raises F1 by +0.03."
     assert found.retained == "health 50%, income 30%, education 40%"
-    assert "health 20°, income 22°, education 22°" in found.spread
+    assert "classifiers’ directions turn by health 20° (25°), income 22° (27°), education 22° (28°);" in found.spread
+    assert "of the sliders by health 9° (12°), income 10° (11°), education 8° (9°) (the middle" in found.spread
+
+
+def test_references_say_whose_photographs_they_were_tried_on_where_these_differ(read):
+    value = report()
+    value["table1"] = [
+        row("health", "projector", "blocks", n=40),
+        row("health", "e4e", "blocks", n=208),
+        row("health", "colour", "blocks", n=40, photographs_of=["projector"]),
+        row("health", "colour", "blocks", n=208, photographs_of=["e4e", "restyle"]),
+    ]
+    assert [(r.method, r.n) for r in read(value).references] == [
+        ("Mean colour of the photographs, those of Projector", "40"),
+        ("Mean colour of the photographs, those of e4e and ReStyle", "208"),
+    ]
+    value["table1"].pop()
+    assert [r.method for r in read(value).references] == ["Mean colour of the photographs"]
 
 
 def test_the_tables(read):
@@ -118,6 +147,10 @@ def test_the_tables(read):
     )
     changes = found["What changes in the pictures from −5 to +5"]
     assert changes.rows[0] == ("Vegetation, % of the picture", *(["−3.1 (−5.0 to +0.2)"] * 3))
+    assert [r[0] for r in changes.rows[5:]] == [
+        f"Hue {name}, % of the colour" for name in ("red", "yellow", "green", "cyan")
+    ]
+    assert changes.rows[6][1] == "−30.0 (−31.0 to −29.0)"
     assert "It does not say why" in changes.note
     validation = found["What was planted, and what the walks move"]
     assert validation.rows[0] == (
@@ -139,6 +172,25 @@ def test_the_sliders_are_named_among_the_kinds(read):
         "Others’ scores held: health",
         "Others’ percentiles held (the sliders): health",
     ]
+
+
+def test_a_hue_counts_by_the_axis_that_changes_it_most(read):
+    value = report()
+    axes = json.loads(json.dumps(value["changes"]["projector"]["axes"]))  # of each axis its own looks
+    axes["education"]["hue 330"]["change"] = -0.9
+    value["changes"]["projector"]["axes"] = axes
+    (table,) = [t for t in read(value).tables if t.caption.startswith("What changes")]
+    assert table.rows[-1][0] == "Hue rose, % of the colour"
+    assert table.rows[-1][3].startswith("−90.0")
+
+
+def test_a_report_without_hues_is_shown_without(read):
+    value = report()
+    axes = value["changes"]["projector"]["axes"]
+    kept = {a: {n: v for n, v in axes[a].items() if not n.startswith("hue")} for a in AXES}
+    value["changes"]["projector"]["axes"] = kept
+    (table,) = [t for t in read(value).tables if t.caption.startswith("What changes")]
+    assert len(table.rows) == 5
 
 
 def test_what_is_not_reported_is_not_shown(read):

@@ -25,7 +25,8 @@ REPORT = {
     "table1": [
         {
             "axis": axis, "method": "projector", "protocol": "area", "precision": 0.7, "recall": 0.6, "f1": f1,
-            "auc": 0.71, "f1_interval": [f1 - 0.04, f1 + 0.04], "n": 1234, "n_train": 987, "areas": 187, "folds": 5,
+            "auc": 0.71, "f1_interval": [f1 - 0.04, f1 + 0.04], "auc_interval": [0.49, 0.78],
+            "n": 1234, "n_train": 987, "areas": 187, "folds": 5,
         }
         for axis, f1 in (("health", 0.66), ("income", 0.61), ("education", 0.63))
     ],
@@ -151,8 +152,18 @@ def test_the_page_without_script_has_picture_words_and_tables(site):
     assert any(tag == "img" and re.match(r"a/0/original\.", a["src"]) for tag, a in page.elements)
     assert "goes together" in page.text
     assert "rests on 2,000 pictures of streets from 334 areas." in " ".join(page.text.split())
+    assert "interval of the AUC reaches down to 0.5 is no evidence" in " ".join(page.text.split())
     assert sum(tag == "image" for tag, _ in page.elements) == 9
-    for cell in ("0.66", "0.62 – 0.70", "1,234", "by area, 187 areas, 5 folds", "0.76", "health 50%"):
+    for cell in (
+        "0.66",
+        "0.62 – 0.70",
+        "0.71",
+        "0.49 – 0.78",
+        "1,234",
+        "by area, 187 areas, 5 folds",
+        "0.76",
+        "health 50%",
+    ):
         assert cell in page.text
     assert "little is left of <health>" in page.text  # escaped in the file, itself in the text
 
@@ -162,6 +173,52 @@ def test_without_a_report_there_is_no_table_of_numbers(packs, tmp_path):
     text = (tmp_path / "index.html").read_text()
     assert "Can the measures be read" not in text
     assert "rests on" not in text
+
+
+WARNING = "projector: the boundary of <income> does no better than chance"
+
+
+@pytest.mark.parametrize("with_report", [False, True])
+def test_what_the_archive_warns_of_is_on_the_page_with_and_without_a_report(tmp_path, helpers, report, with_report):
+    both = REPORT["warnings"][0]
+    info = helpers.info(warnings=(WARNING, both))
+    build_packs(helpers.archive(tmp_path / "x.zarr", info), tmp_path / "packs", PackSettings())
+    build_site(tmp_path / "packs", tmp_path / "site", report=report if with_report else None, settings=SiteSettings())
+    page = Page((tmp_path / "site" / "index.html").read_text())
+    assert "What to be wary of" in page.text
+    assert page.text.count(WARNING) == page.text.count(both) == 1
+    assert page.text.index(WARNING) < page.text.index(both)
+
+
+def test_without_warnings_there_is_no_section_of_them(packs, tmp_path):
+    build_site(packs, tmp_path, report=None, settings=SiteSettings())
+    assert "What to be wary of" not in (tmp_path / "index.html").read_text()
+
+
+NOT_SHOWN = "The pictures that it studied are not shown here"
+
+
+@pytest.mark.parametrize(
+    ("licence", "marked", "said"),
+    [
+        ("CC0-1.0", None, False),
+        ("CC0-1.0", False, False),
+        ("CC0-1.0", True, True),
+        ("", None, True),
+        ("Photographs © Nobody, all rights reserved", False, True),
+    ],
+)
+def test_pictures_that_must_stay_at_home(tmp_path, helpers, licence, marked, said):
+    build_packs(helpers.archive(tmp_path / "x.zarr", helpers.info(licence=licence)), tmp_path / "packs", PackSettings())
+    path = tmp_path / "report.json"
+    if marked is not None:
+        dataset = {**REPORT["dataset"], "local_only": marked}
+        figures = {"photographs": {"files": ["figures/photographs.png"], "local_only": marked}}
+        path.write_text(json.dumps({**REPORT, "dataset": dataset, "figures": figures}))
+    site = tmp_path / "site"
+    build_site(tmp_path / "packs", site, report=path if path.exists() else None, settings=SiteSettings())
+    assert (NOT_SHOWN in (site / "index.html").read_text()) == said
+    assert not [p for p in site.rglob("*") if p.is_file() and b"photographs.png" in p.read_bytes()]
 
 
 def test_foreign_text_is_escaped(tmp_path, helpers):

@@ -60,11 +60,19 @@ def built(tmp_path_factory):
 
 
 def report():
-    row = {"method": "projector", "protocol": "area", "precision": 0.7, "recall": 0.6, "f1": 0.65, "auc": 0.71}
-    row |= {"f1_interval": [0.6, 0.7], "n": 1234, "n_train": 987, "areas": 187, "folds": 5}
+    """Rows as wide as real ones are."""
+    row = {"precision": 0.7, "recall": 0.6, "f1": 0.65, "auc": 0.71, "f1_interval": [0.6, 0.7]}
+    row |= {"auc_interval": [0.62, 0.79], "n": 12345, "n_train": 987, "areas": 1187, "folds": 5}
     paper = {"method": "E4E", "precision": 0.794, "recall": 0.721, "f1": 0.756}
+    protocols = ({"protocol": "random"}, {"protocol": "blocks", "p": 0.0049})
     return {
-        "table1": [{"axis": axis, **row} for axis in AXES],
+        "references": ["features"],
+        "table1": [
+            {"axis": axis, "method": method, **row, **protocol}
+            for method in ("projector", "features")
+            for axis in AXES
+            for protocol in protocols
+        ],
         "paper_table1": [{"axis": axis, **paper} for axis in AXES],
         "dataset": {"photographs": 2000, "areas": 334},
     }

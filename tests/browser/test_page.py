@@ -287,6 +287,16 @@ def test_no_width_scrolls_sideways(visit, http, width):
         assert box["x"] + box["width"] <= width
 
 
+@pytest.mark.parametrize("width", [1100, 1200])
+def test_the_tables_of_scores_fit_without_scrolling(visit, http, width):
+    page = visit(viewport={"width": width, "height": 900}).open(http).page
+    boxes = page.locator(".scroll:has(.scores)")
+    assert boxes.count() == 2
+    for box in boxes.all():
+        inside, outside = box.evaluate("b => [b.scrollWidth, b.clientWidth]")
+        assert inside <= outside
+
+
 def test_on_a_phone_the_picture_and_all_sliders_fit_on_one_screen(visit, http):
     page = visit(**PHONE).open(http)
     top = page.page.locator("#canvas").bounding_box()["y"]

@@ -76,7 +76,7 @@ class Figures:
         each, name = fit.axes[axis], AXES[axis]
         rows, labels = each.sample.rows, each.sample.labels
         if umap:
-            points, words = _umap(fit.labelled.codes[rows], self.seed), ("UMAP 1", "UMAP 2")
+            points, words = umap_points(fit.labelled.codes[rows], self.seed), ("UMAP 1", "UMAP 2")
             numbers: dict[str, Any] = {"neighbours": _NEIGHBOURS}
         else:
             points, share = _plane(fit, axis)
@@ -183,13 +183,10 @@ def _plane(fit: Fit, axis: int) -> tuple[np.ndarray, float]:
     return np.stack([each.seen_by_others[each.sample.rows], along], 1), share
 
 
-def _umap(codes: np.ndarray, seed: int) -> np.ndarray:
-    try:
-        from umap import UMAP
-    except ModuleNotFoundError as error:
-        raise InputError(
-            'umap = true needs umap-learn, which is not installed: `pip install "inequality-atlas[umap]"`'
-        ) from error
+def umap_points(codes: np.ndarray, seed: int) -> np.ndarray:
+    """Project codes [n, D] to [n, 2] by UMAP, which must be installed; the same seed gives the same points."""
+    from umap import UMAP  # an extra, looked for before any work begins: `Sources.require_umap`
+
     points: np.ndarray = UMAP(n_neighbors=_NEIGHBOURS, random_state=seed).fit_transform(codes)
     return points
 

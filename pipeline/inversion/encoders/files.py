@@ -94,6 +94,20 @@ def load_encoder(path: str | Path, device: str = "cpu", generator: Generator | N
     return encoder.eval().requires_grad_(False).to(device)
 
 
+def load_encoder_of(method: str, path: Path, generator: Generator, device: str = "cpu") -> Encoder:
+    """Load an encoder that must be of one method, "e4e" or "restyle".
+
+    Raises:
+        InputError: it is of the other; or see `load_encoder`.
+    """
+    encoder = load_encoder(path, device=device, generator=generator)
+    if encoder.architecture.method != method:
+        raise InputError(
+            f"{path} is an encoder of {encoder.architecture.method} and not of {method}: say which is meant"
+        )
+    return encoder
+
+
 def save_encoder(
     encoder: Encoder, path: str | Path, facts: Mapping[str, Any] | None = None, *, half: bool = False
 ) -> None:

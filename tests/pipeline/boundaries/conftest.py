@@ -47,16 +47,25 @@ def photos(percentiles: np.ndarray, areas: np.ndarray) -> list[Photo]:
     ]
 
 
-def write_street(path: Path, rows: list[Photo], size: int = 4) -> None:
-    blank = np.zeros((size, size, 3), np.uint8)
-    write_dataset(path, ((row, blank) for row in rows), {"licence": "CC0-1.0"})
+def write_street(path: Path, rows: list[Photo], licence: str, size: int = 4) -> None:
+    """Photographs of one colour each: red where incomes are of the higher half, blue elsewhere."""
+    colours = np.zeros((2, size, size, 3), np.uint8)
+    colours[0, ..., 2] = colours[1, ..., 0] = 200
+    write_dataset(path, ((row, colours[int(row.percentiles[1] > 0.5)]) for row in rows), {"licence": licence})
 
 
 @pytest.fixture(scope="session")
 def plant(tmp_path_factory):
     """Writes a planted street: (areas, photographs per area, strength, noise) → `Planted`."""
 
-    def make(areas: int = 120, per_area: int = 5, strength: float = 3.0, noise: float = 1.0, layered: bool = False):
+    def make(
+        areas: int = 120,
+        per_area: int = 5,
+        strength: float = 3.0,
+        noise: float = 1.0,
+        layered: bool = False,
+        licence: str = "CC0-1.0",
+    ):
         rng = np.random.default_rng(11)
         place = rng.random((areas, 3))
         of = np.repeat(np.arange(areas), per_area)
@@ -67,7 +76,7 @@ def plant(tmp_path_factory):
         if layered:
             w = w + 0.1 * rng.standard_normal(w.shape)
         folder = tmp_path_factory.mktemp("street")
-        write_street(folder / "dataset.zip", photos(place[of], of))
+        write_street(folder / "dataset.zip", photos(place[of], of), licence)
         files = open_dataset(folder / "dataset.zip").files
         latents = Latents(w.astype(np.float32), files)
         write_latents(folder / "projector.safetensors", latents, {"method": "projector"})

@@ -18,8 +18,7 @@ from atlas.errors import InputError
 from atlas.preset import BoundarySettings
 from pipeline.boundaries import read_boundaries, step_sizes
 from pipeline.boundaries.evaluation import evaluate
-from pipeline.boundaries.fitting import fit_boundaries
-from pipeline.boundaries.report import direction_warnings
+from pipeline.boundaries.fitting import direction_spread, fit_boundaries
 from pipeline.boundaries.sample import balanced_sample, join
 from pipeline.inversion import Latents, read_latents, write_latents
 from pipeline.photos.dataset import open_dataset
@@ -128,8 +127,10 @@ def test_the_files(done):
             assert row["auc"] > 0.7
             f1 = 2 * row["precision"] * row["recall"] / (row["precision"] + row["recall"])
             assert row["f1"] == pytest.approx(f1, abs=1e-5)
-        else:  # the pictures are all alike
-            assert row["auc"] == 0.5
+        elif row["axis"] == "income":  # the pictures are of two colours, which say which half of incomes they are of
+            assert row["auc"] == 1
+        else:
+            assert row["auc"] < 1
     assert "changes F1 by" in report["leakage_line"]
     found = read_boundaries(out / "boundaries.safetensors", "projector")
     np.testing.assert_allclose(report["cosines"]["projector"], found.normals @ found.normals.T, atol=1e-6)
@@ -155,6 +156,9 @@ def test_the_spread_of_the_directions(done):
     spread = json.loads((done[0] / "report.json").read_text())["spread"]["projector"]
     for median, most in spread["angle"]:
         assert 0 < median <= most < 90
+    for median, most in spread["walk_angle"]:
+        assert 0 < median <= most < 90
+    assert spread["retained"] == spread["survives"]  # of orthogonal directions
     for i in range(3):
         assert spread["cosines"][i][i] == [1, 1]
         assert 0 <= spread["survives"][i][0] <= spread["survives"][i][1] <= 1
@@ -204,8 +208,17 @@ def test_several_methods_stand_side_by_side(few, tmp_path):
     assert report["methods"] == ["projector", "e4e"]
     assert report["space"] == {"projector": "w", "e4e": "w+"}
     assert read_boundaries(tmp_path / "out" / "boundaries.safetensors", "e4e").normals.shape == (3, 64)
-    first = {r["axis"]: r["n"] for r in report["table1"] if r["method"] == "projector"}
-    assert first == {r["axis"]: r["n"] for r in report["table1"] if r["method"] == "features"}
+    assert report["references"] == ["features", "colour"]
+    own = {(r["method"], r["axis"], r["protocol"]): r for r in report["table1"] if "photographs_of" not in r}
+    beside = [r for r in report["table1"] if "photographs_of" in r]
+    assert {tuple(r["photographs_of"]) for r in beside} == {("projector",), ("e4e",)}
+    assert len(beside) == 2 * len(own) == 24
+    for row in beside:  # of the very same photographs, split in the same way
+        mine = own[(*row["photographs_of"], row["axis"], row["protocol"])]
+        assert all(row[k] == mine[k] for k in ("n", "n_train", "left_out_near", "areas", "blocks", "folds"))
+    assert own["projector", "health", "blocks"]["n"] > own["e4e", "health", "blocks"]["n"]
+    assert any("features of e4e" in line for line in result.stdout.splitlines())
+    assert list(csv.DictReader((tmp_path / "out" / "table1.csv").open()))[-10]["photographs_of"] == "e4e"
     refused(run(few.latents, few.data, tmp_path / "two", "--latents", str(few.latents)), "which another file does too")
 
 
@@ -228,14 +241,11 @@ def test_photographs_may_be_fewer_than_the_datasets(few, tmp_path):
     rows = np.arange(0, 180, 2)
     some = Latents(every.w[rows], tuple(every.files[i] for i in rows))
     write_latents(tmp_path / "projector.safetensors", some)
-    assert run(tmp_path / "projector.safetensors", few.data, tmp_path / "out").exit_code == 0
+    assert run(tmp_path / "projector.safetensors", few.data, tmp_path / "out", "--c", "0.25").exit_code == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert sum(report["classes"]["projector"]["health"][k] for k in ("most_deprived", "least_deprived")) < 90
-
-
-def test_little_left_of_a_normal_is_said_plainly():
-    (warning,) = direction_warnings("e4e", [0.9, 0.12, 0.9])
-    assert "normal of income 12% is left" in warning
+    for row in report["table1"]:  # a C that was set for the codes is none for the features and colours beside them
+        assert (row["c"] == [0.25] * 5) == (row["method"] == "projector")
 
 
 def test_partial_directions_move_what_was_planted(plant):
@@ -247,6 +257,19 @@ def test_partial_directions_move_what_was_planted(plant):
     assert ((found.directions * pattern).sum(1) > 0.97).all()
     np.testing.assert_allclose((found.directions * found.normals).sum(1), found.retained)
     assert found.kind == "partial"
+
+
+def test_the_spread_of_partial_directions_is_their_own_and_shrinks_with_more_places(plant):
+    few, many = (fit(plant(areas=areas, per_area=3), c=0.01, directions="partial") for areas in (60, 600))
+    spreads = [direction_spread(found, 1) for found in (few, many)]
+    turns = np.array([spread["walk_angle"] for spread in spreads])  # [streets, axes, (median, 97.5th)]
+    assert (turns[..., 0] < turns[..., 1]).all()
+    assert (turns[1] < 0.5 * turns[0]).all()  # as one over the square root of ten
+    assert (turns[0, :, 0] > 2).all()
+    assert spreads[0]["walk_angle"] != spreads[0]["angle"]
+    for spread, found in zip(spreads, (few, many), strict=True):
+        for (low, high), own in zip(spread["retained"], found.boundaries.retained, strict=True):
+            assert low <= own <= high
 
 
 def refused(result, *words):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from atlas.errors import InputError
-from pipeline.boundaries.directions import conditional_directions, cosines, project_boundary
+from pipeline.boundaries.directions import conditional_directions, cosines, partial_directions, project_boundary
 
 PARITY = Path(__file__).resolve().parents[2] / "parity"
 
@@ -95,6 +95,28 @@ def test_an_axis_within_the_span_of_the_others_is_refused(given_):
     given_[2] = unit((given_[0] + given_[1])[None])[0]
     with pytest.raises(InputError, match="the boundary of health cannot be told"):
         conditional_directions(given_)
+
+
+def test_partial_directions_are_least_squares():
+    rng = np.random.default_rng(3)
+    codes, percentiles = rng.standard_normal((2500, 7)) + 5, rng.random((2500, 3))
+    percentiles[:, 1] += percentiles[:, 0]
+    codes[:, :3] += percentiles
+    design = np.column_stack([np.ones(2500), percentiles])
+    expected = unit(np.linalg.lstsq(design, codes, rcond=None)[0][1:])
+    np.testing.assert_allclose(partial_directions(codes, percentiles), expected, atol=1e-9)
+    times = rng.integers(0, 3, (2, 2500))  # a photograph that counts twice is one that is there twice
+    found = partial_directions(codes, percentiles, times)
+    for k in range(2):
+        repeated = np.repeat(np.arange(2500), times[k])
+        np.testing.assert_allclose(found[k], partial_directions(codes[repeated], percentiles[repeated]), atol=1e-9)
+
+
+def test_a_percentile_that_never_changes_has_no_partial_direction():
+    percentiles = np.random.default_rng(0).random((50, 3))
+    percentiles[:, 1] = 0.5
+    found = partial_directions(np.random.default_rng(1).random((50, 4)), percentiles)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), [1, 0, 1])
 
 
 def test_cosines():

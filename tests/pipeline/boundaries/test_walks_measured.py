@@ -6,6 +6,7 @@ tone of the brick, so that what a walk must change is known.
 
 import colorsys
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -286,6 +287,24 @@ def test_the_whole_stage(finished):
     assert read_boundaries(out / "boundaries.safetensors", "projector").warnings == tuple(report["warnings"])
 
 
+def test_every_key_is_explained_on_the_page_and_no_other(finished, repository):
+    _, out, _ = finished
+    report = json.loads((out / "report.json").read_text())
+    page = (repository / "docs" / "boundaries.md").read_text(encoding="utf-8")
+    _, _, sections = page.partition("## The keys of report.json")
+    sections, _, rows = sections.partition("A row of `table1`:")
+    rows, _, _ = rows.partition("`table1.csv` has")
+
+    def named(part):
+        cells = re.findall(r"^\| (`[^|]+`) \|", part, re.MULTILINE)
+        return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+
+    assert sorted(named(sections)) == sorted(report)
+    keys = {key for row in report["table1"] for key in row}
+    assert "p" in keys
+    assert sorted(named(rows)) == sorted(keys)
+
+
 def test_figures_are_the_same_bytes_again(finished, calibration, tmp_path):
     _, out, generator = finished
     assert run(calibration[0], generator, tmp_path).exit_code == 0
@@ -310,7 +329,7 @@ def test_a_generator_of_other_codes(calibration, tmp_path):
     save_network(other, tmp_path / "other.safetensors")
     result = run(calibration[0], tmp_path / "other.safetensors", tmp_path / "out")
     assert result.exit_code == 2
-    assert "the codes of method projector are 6 × 8" in result.stderr
+    assert "must be [6, 4] as the generator's are, got [6, 8]" in result.stderr
 
 
 def test_validate_prints_the_tables_and_writes_them(finished, calibration, tmp_path):
@@ -323,17 +342,3 @@ def test_validate_prints_the_tables_and_writes_them(finished, calibration, tmp_p
     for kind in KINDS:
         assert any(line.startswith(kind) for line in result.stdout.splitlines())
     assert set(json.loads((tmp_path / "v.json").read_text())["kinds"]) == set(KINDS)
-
-
-def test_umap_must_be_installed(calibration, tmp_path):
-    pytest.importorskip("matplotlib")
-    try:
-        import umap  # noqa: F401
-    except ModuleNotFoundError:
-        from pipeline.boundaries.figures.sheets import Figures
-
-        _, dataset, latents = calibration
-        with pytest.raises(InputError, match="needs umap-learn, which is not installed"):
-            Figures(tmp_path, False, 1, {}).projection(fitted(latents, dataset, c=0.01), 0, True)
-    else:
-        pytest.skip("umap-learn is installed")
