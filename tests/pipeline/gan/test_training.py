@@ -51,7 +51,12 @@ from atlas.preset import TrainSettings
 from pipeline.gan import config
 from pipeline.gan.training import train
 {HASTE}
-train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3)
+
+def say(line):
+    print(line, flush=True)
+
+say("begun")
+train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3, log=say)
 """
 # Imports once, then forks a fresh process for each training: importing PyTorch takes longer than these trainings.
 FORKS = f"""
@@ -83,9 +88,12 @@ for line in sys.stdin:
 
 
 def launch(dataset: Path, out: Path, settings: TrainSettings) -> subprocess.Popen:
+    """Train in a process of its own; return when its imports are done and it begins."""
     command = [sys.executable, "-c", RUN, str(dataset), str(out), repr(settings)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "begun\n"
+    return process
 
 
 @pytest.fixture(scope="module")
@@ -138,27 +146,40 @@ def unbroken(start, tiny_dataset, tmp_path_factory):
     return files
 
 
-LINEAGES = {
-    "chosen": [
-        "train.iteration:1",
-        "train.before-checkpoint:1",
-        "train.mid-checkpoint:1",  # while the first state file is still a temporary one
-        "train.mid-checkpoint:2",  # between the generator's file and the discriminator's
-        "train.after-checkpoint:2",
-    ],
-    "random": [f"train.iteration:{random.randint(2, PER_SNAPSHOT)}" for _ in range(3)],
-}
+CHOSEN = [
+    "train.iteration:1",
+    "train.before-checkpoint:1",
+    "train.mid-checkpoint:1",  # while the first state file is still a temporary one
+    "train.mid-checkpoint:2",  # between the generator's file and the discriminator's
+    "train.after-checkpoint:2",
+]
 
 
-@pytest.mark.parametrize("kills", LINEAGES.values(), ids=LINEAGES)
-def test_killed_again_and_again_it_ends_in_the_same_bytes(kills, start, unbroken, tiny_dataset, tmp_path):
-    for fault in kills:
+def test_killed_again_and_again_it_ends_in_the_same_bytes(start, unbroken, tiny_dataset, tmp_path):
+    for fault in CHOSEN:
         kept = (tmp_path / "training-state.safetensors").exists()
         code, news = start(tiny_dataset, tmp_path, SETTINGS, fault)
         assert code == -signal.SIGKILL, (fault, news)
         assert ("going on from" in news) == kept
     code, news = start(tiny_dataset, tmp_path, SETTINGS)
+    assert code == 0, news
+    assert "going on from 0.1 kimg" in news
+    assert contents(tmp_path) == unbroken
+
+
+def test_killed_at_random_it_goes_on_from_its_checkpoints(start, unbroken, tiny_dataset, tmp_path):
+    """Three kills, the first after the first checkpoint, so that each start after it resumes one."""
+    kept, kills = 0, []  # iterations in the last checkpoint
+    for earliest in (PER_SNAPSHOT + 1, 1, 1):
+        passing = random.randint(earliest, ITERATIONS - kept)  # each process counts from its own start
+        kills.append(passing)
+        code, news = start(tiny_dataset, tmp_path, SETTINGS, f"train.iteration:{passing}")
+        assert code == -signal.SIGKILL, (kills, news)
+        assert ("going on from" in news) == (kept > 0), (kills, news)
+        kept += (passing - 1) // PER_SNAPSHOT * PER_SNAPSHOT
+    code, news = start(tiny_dataset, tmp_path, SETTINGS)
     assert code == 0, (kills, news)
+    assert f"going on from {kept * SETTINGS.batch / 1000:.1f} kimg" in news, kills
     assert contents(tmp_path) == unbroken, kills
 
 
@@ -172,12 +193,12 @@ def test_a_resumed_run_repeats_no_more_than_one_checkpoint_interval(start, tiny_
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments(unbroken, tiny_dataset, tmp_path):
-    """By the clock, not at points in the code: while it starts, trains, writes, or between."""
-    begun = time.monotonic()
+    """By the clock, not at points in the code: while it prepares, trains, writes, or between."""
     timed = launch(tiny_dataset, tmp_path / "timed", SETTINGS)
+    begun = time.monotonic()
     assert timed.wait() == 0, timed.communicate()
     longest = time.monotonic() - begun
-    kills, out, finished = 0, tmp_path / "0", 0
+    kills, out, finished, resumed = 0, tmp_path / "0", 0, 0
     while kills < 20:
         process = launch(tiny_dataset, out, SETTINGS)
         try:
@@ -185,7 +206,8 @@ def test_killed_at_twenty_random_moments(unbroken, tiny_dataset, tmp_path):
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1
-        process.communicate()
+        news, _ = process.communicate()
+        resumed += "going on from" in news
         if process.returncode == 0:
             assert contents(out) == unbroken
             finished += 1
@@ -195,6 +217,7 @@ def test_killed_at_twenty_random_moments(unbroken, tiny_dataset, tmp_path):
     done = launch(tiny_dataset, out, SETTINGS)
     assert done.wait() == 0, done.communicate()
     assert contents(out) == unbroken
+    assert resumed > 0
 
 
 def test_a_finished_run_trains_on_as_if_it_had_been_longer(unbroken, tiny_dataset, tmp_path):
