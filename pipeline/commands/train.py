@@ -61,12 +61,14 @@ def train(
     a finished one is left alone; with a larger --kimg it trains on. A folder that holds a run of other options is
     left alone too, unless --start-over is given.
 
-    torchrun trains in several processes, on a GPU each or on one machine's CPUs; they end in the weights of one.
+    torchrun trains in several processes, on a GPU each or on one machine's CPUs; they end in the weights of one. The
+    batch is not theirs: --config auto is published with a larger --batch for more of them (at 256 px 16, 32, 64, 64 for
+    1, 2, 4, 8; at 512 px 8, 16, 32, 64), from which gamma and the average follow.
 
     \b
     Example:
         atlas train --data dataset.zip --out train --config narrow --kimg 100 --snapshot-kimg 10
-        torchrun --nproc-per-node 4 -m atlas train --data dataset.zip --out train --device cuda --config auto
+        torchrun --nproc-per-node 4 -m atlas train --data dataset.zip --out train --device cuda --config auto --batch 32
     """
     from pipeline.gan.processes import join_processes
 

@@ -19,7 +19,7 @@ from atlas.progress import Progress, silent
 from atlas.stage import Log
 from pipeline.gan.augment import AugmentSettings, RandomDraws, augment
 from pipeline.gan.checkpoint import bf16_is_native, check_device
-from pipeline.gan.config import TrainConfig
+from pipeline.gan.config import TrainConfig, advised_batch
 from pipeline.gan.folder import STATE, TrainingFolder
 from pipeline.gan.loss import Losses
 from pipeline.gan.notes import Notes
@@ -67,7 +67,10 @@ def train(
     check_device(device, settings.precision)
     photographs = open_dataset(dataset)
     config, beginning = configure(settings, photographs.size)
-    share = processes.share(config.batch, config.mbstd_group)
+    advised = advised_batch(settings, config, processes.count)
+    share = processes.share(config.batch, config.mbstd_group, advised)
+    if processes.count > 1 and config.batch < advised and not settings.batch:
+        log(f"train: for {processes.count} processes, {settings.config} is published with --batch {advised}")
     if config.precision == "bf16" and not bf16_is_native(device):
         log("train: this processor has no bfloat16 instructions; bf16 is computed in float32 here")
     stream = PhotographStream(photographs, seed, config.mirror)
