@@ -76,12 +76,12 @@ def train(
     stream = PhotographStream(photographs, seed, config.mirror)
     run = TrainingState.new(config, seed, len(photographs.files), device, beginning)
     folder = TrainingFolder(out, log)
-    _prepare(folder, run, resume, processes)
+    last, snapshot, tick = (config.iterations(k) for k in (settings.kimg, config.snapshot_kimg, config.tick_kimg))
+    _prepare(folder, run, resume, last // snapshot, processes)
     if beginning is not None and run.iteration == 0:
         log(f"train: beginning from {settings.init}{'' if beginning.D else ', with a discriminator that starts anew'}")
 
     losses = _losses(run, share, processes)
-    last, snapshot, tick = (config.iterations(k) for k in (settings.kimg, config.snapshot_kimg, config.tick_kimg))
     started, begun = time.monotonic(), run.iteration
     while run.iteration < last:
         fault_point("train.iteration")
@@ -195,10 +195,10 @@ def _adjust_augmentation(run: TrainingState) -> None:
     run.signs.zero_()
 
 
-def _prepare(folder: TrainingFolder, run: TrainingState, resume: bool, processes: Processes) -> None:
+def _prepare(folder: TrainingFolder, run: TrainingState, resume: bool, snapshots: int, processes: Processes) -> None:
     """Let process 0 bring the folder to where training goes on; then all hold the same state."""
     if processes.rank == 0:
-        folder.prepare(run, resume)
+        folder.prepare(run, resume, snapshots)
     going_on = processes.tell(run.iteration)
     if processes.rank > 0 and going_on:
         run.load(folder.path / STATE)

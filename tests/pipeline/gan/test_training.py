@@ -142,6 +142,7 @@ def unbroken(start, tiny_dataset, tmp_path_factory):
         EVENTS,
         "samples/latest.png",
         *(f"samples/{n:09d}.png" for n in (40, 80, 120)),
+        *(f"snapshots/{n:09d}.safetensors" for n in (40, 80, 120)),
     }
     return files
 
@@ -272,6 +273,14 @@ def test_what_must_survive_a_kill_moves_in_the_unbroken_run(unbroken):
     assert lines[0]["r1"] > 0
 
 
+def test_the_generator_of_every_snapshot_is_kept(unbroken, tmp_path):
+    kept = [unbroken[f"snapshots/{n:09d}.safetensors"] for n in (40, 80, 120)]
+    assert len(set(kept)) == 3
+    assert kept[-1] == unbroken["generator.safetensors"]
+    (tmp_path / "g.safetensors").write_bytes(kept[0])
+    assert load_generator(tmp_path / "g.safetensors").img_resolution == 16
+
+
 def test_another_seed_gives_another_generator(unbroken, tiny_dataset, tmp_path):
     train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.04), 4, log=lambda line: None)
     assert contents(tmp_path)["samples/000000040.png"] != unbroken["samples/000000040.png"]
@@ -279,7 +288,8 @@ def test_another_seed_gives_another_generator(unbroken, tiny_dataset, tmp_path):
 
 def test_starting_over_forgets_everything(unbroken, tiny_dataset, tmp_path):
     train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.04), 4, log=lambda line: None)
-    (tmp_path / "samples" / "000000999.png").write_bytes(b"of an earlier run")
+    for name in ("samples/000000999.png", "snapshots/000000999.safetensors"):
+        (tmp_path / name).write_bytes(b"of an earlier run")
     with pytest.raises(InputError, match="seed 4 became 3"):
         train(tiny_dataset, tmp_path, SETTINGS, 3)  # refused, and nothing lost
     assert (tmp_path / "training-state.safetensors").exists()
@@ -309,6 +319,7 @@ def test_a_state_of_another_run_is_refused(begun, tiny_dataset):
 
 def test_a_state_from_before_some_settings_goes_on(unbroken, tiny_dataset, tmp_path):
     train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.08), 3, log=lambda line: None)
+    assert (tmp_path / "generator.safetensors").read_bytes() == unbroken["snapshots/000000080.safetensors"]
     path = tmp_path / "training-state.safetensors"
     with safe_open(path, "pt") as file:
         facts = json.loads(file.metadata()["training"])
