@@ -79,7 +79,7 @@ def train(
     last, snapshot, tick = (config.iterations(k) for k in (settings.kimg, config.snapshot_kimg, config.tick_kimg))
     _prepare(folder, run, resume, last // snapshot, processes)
     if beginning is not None and run.iteration == 0:
-        log(f"train: beginning from {settings.init}{'' if beginning.D else ', with a discriminator that starts anew'}")
+        log(beginning.news(settings.init, config))
 
     losses = _losses(run, share, processes)
     started, begun = time.monotonic(), run.iteration
