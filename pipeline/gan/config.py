@@ -200,8 +200,13 @@ def resolve(settings: TrainSettings, resolution: int) -> TrainConfig:
         resolution: side of the dataset's images.
 
     Raises:
-        InputError: the resolution or the batch does not suit StyleGAN2.
+        InputError: the resolution or the batch does not suit StyleGAN2, or a fixed p is beyond its limit.
     """
+    if settings.augment == "fixed" and settings.p > settings.p_max:
+        raise InputError(
+            f"train.p must be at most train.p_max, which limits it, got {settings.p:g} and {settings.p_max:g}: "
+            "raise p_max too, if that is meant"
+        )
     recipe = _RECIPES[settings.config]
     batch = settings.batch or recipe.batch or auto_batch(resolution)
     scale = recipe.channel_scale if recipe.channel_scale is not None else (1.0 if resolution >= 512 else 0.5)

@@ -124,6 +124,13 @@ def test_batch_must_fill_its_groups():
         resolve(TrainSettings(batch=6), 16)
 
 
+def test_a_fixed_p_is_held_to_its_limit():
+    with pytest.raises(InputError, match=r"train\.p must be at most train\.p_max, .* got 0\.95 and 0\.8"):
+        resolve(TrainSettings(augment="fixed", p=0.95), 16)
+    assert resolve(TrainSettings(augment="fixed", p=0.95, p_max=0.95), 16).p == 0.95
+    assert resolve(TrainSettings(augment="ada", p=0.95), 16).p == 0.0  # not used, so that old presets stay valid
+
+
 def test_iterations_cover_the_length():
     config = resolve(TrainSettings(batch=16), 16)
     assert [config.iterations(k) for k in (0.001, 0.016, 0.017, 1.6)] == [1, 1, 2, 100]
