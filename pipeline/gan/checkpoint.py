@@ -46,8 +46,9 @@ def load_generator(path: str | Path, device: str = "cpu", precision: str = "fp32
             stylegan2-ada-pytorch (its G_ema), or a ``.pt`` of rosinality's stylegan2-pytorch (its g_ema), e4e, pSp
             or ReStyle (their decoder). A ``.pt`` without a mean latent gets one from 10,000 seeded latents.
         device: where it shall run, such as "cpu" or "cuda".
-        precision: of the synthesis network: "fp32", "bf16" (where the hardware has it, see `set_precision`) or
-            "fp16" (GPU only), where mapping stays float32; "fp64" is for checks, and the whole network's.
+        precision: of the synthesis network: "fp32", "bf16" or "fp16" (GPU only), where mapping stays float32; "fp64"
+            is for checks, and the whole network's. A processor without bfloat16 computes "bf16" in float32 (see
+            `set_precision`): the network's ``precision`` says what it is in the end.
 
     Raises:
         InputError: not readable, not a generator, a tensor missing, unexpected or of another shape (all are listed),
@@ -145,10 +146,12 @@ def set_precision(network: Network, precision: str, device: str = "cpu") -> None
     """Let the blocks of the highest resolutions compute in another precision; weights stay as they are.
 
     A processor without bfloat16 instructions would emulate them at a tenth of the speed: there "bf16" computes in
-    float32, which is faster and more exact. "fp64", for checks, makes the whole network float64.
+    float32, which is faster and more exact. "fp64", for checks, makes the whole network float64. What was chosen in the
+    end is the network's ``precision``.
     """
     if precision == "bf16" and not bf16_is_native(device):
         precision = "fp32"
+    network.precision = precision
     if precision == "fp64":
         network.double()
     for block in network.modules():
@@ -165,6 +168,9 @@ def bf16_is_native(device: str) -> bool:
 def check_device(device: str, precision: str = "fp32") -> None:
     """Refuse a device that is not there, and a precision that does not exist on it.
 
+    Where a GPU is chosen, float32 is float32 from then on in this process: PyTorch would let convolutions round their
+    inputs to the 10 bits of TF32. (The official program switches that off too.)
+
     Raises:
         InputError: see above.
     """
@@ -179,6 +185,9 @@ def check_device(device: str, precision: str = "fp32") -> None:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "fp16" and kind == "cpu":
         raise InputError("precision fp16 needs a GPU, got device cpu: use fp32 or bf16 here")
+    if kind == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 _ARCHITECTURES: dict[str, type[Architecture]] = {

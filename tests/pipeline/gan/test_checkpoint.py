@@ -220,6 +220,27 @@ def test_devices_and_precisions(generator_file):
         load_generator(generator_file, device="toaster")
 
 
+def test_float32_of_a_gpu_is_float32(monkeypatch):
+    """PyTorch's default rounds the inputs of convolutions there to 10 bits."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    checkpoint.check_device("cpu")
+    assert torch.backends.cudnn.allow_tf32
+    monkeypatch.setattr(checkpoint.torch, "empty", lambda *size, device: None)  # as if there were one
+    checkpoint.check_device("cuda")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_a_network_says_what_it_computes_in(generator_file, tmp_path, monkeypatch):
+    save_network(Discriminator(D_ARCH), tmp_path / "d.safetensors")
+    for load, path in ((load_generator, generator_file), (load_discriminator, tmp_path / "d.safetensors")):
+        for native in (True, False):
+            monkeypatch.setattr(checkpoint, "bf16_is_native", lambda device, native=native: native)
+            found = [load(path, precision=p).precision for p in ("fp32", "bf16", "fp64")]
+            assert found == ["fp32", "bf16" if native else "fp32", "fp64"]
+
+
 def test_bf16_is_close_to_fp32(network_files, recording, monkeypatch):
     monkeypatch.setattr(checkpoint, "bf16_is_native", lambda device: True)
     ws = recording("generator_b").tensors["in.wplus"]
