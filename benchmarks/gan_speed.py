@@ -306,14 +306,14 @@ def operator_times(device: str, rounds: int) -> dict[str, Any]:
         )
     x = torch.randn(BATCH, 32, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
     result["filter and halve, 32 at 64 px"] = compared(
-        x, f, lambda x, f: ops.downsample2d(x, f.detach()), device, rounds
+        x, x.new_zeros([]), lambda x, _: ops.downsample2d(x, f), device, rounds
     )
     x = torch.randn(BATCH, 64, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
     styles = torch.randn(BATCH, 64, device=device)
     w, b = torch.randn(64, 64, 3, 3, device=device), torch.randn(64, device=device)
     noise = torch.randn(64, 64, device=device)
     result["a layer of the generator, 64 at 64 px"] = compared(
-        x, w, lambda x, w: ops.modulated_lrelu(x, w, styles, noise, b, 1, f), device, rounds
+        x, w, lambda x, w: ops.modulated_lrelu(x, w.float(), styles, noise, b, 1, f), device, rounds
     )
     return result
 
@@ -321,7 +321,17 @@ def operator_times(device: str, rounds: int) -> dict[str, Any]:
 def compared(
     x: Tensor, w: Tensor, work: Callable[[Tensor, Tensor], Tensor], device: str, rounds: int
 ) -> dict[str, Any]:
-    """Time one operator with native operators and without."""
+    """Time one operator with native operators and without, in bfloat16 too where the device has it."""
+    times = _compared(x, w, work, device, rounds)
+    if bf16_is_native(device):
+        reduced = _compared(x.detach().bfloat16(), w.detach().bfloat16(), work, device, rounds)
+        times |= {f"bf16_{name}": milliseconds for name, milliseconds in reduced.items()}
+    return times
+
+
+def _compared(
+    x: Tensor, w: Tensor, work: Callable[[Tensor, Tensor], Tensor], device: str, rounds: int
+) -> dict[str, float]:
     x, w = x.requires_grad_(), w.requires_grad_()
 
     def both() -> None:

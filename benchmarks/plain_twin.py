@@ -77,7 +77,8 @@ def synthesis(G: Generator, ws: Tensor, noise_mode: str = "const", grouped: bool
         for conv in (block.conv0, block.conv1) if hasattr(block, "conv0") else (block.conv1,):
             x = modulated(x, conv, fully_connected(ws[:, index], conv.affine), grouped, demodulate=True)
             if noise_mode == "random":
-                x = x + torch.randn(len(x), 1, conv.resolution, conv.resolution) * conv.noise_strength
+                noise = torch.randn(len(x), 1, conv.resolution, conv.resolution, device=x.device)
+                x = x + noise * conv.noise_strength
             else:
                 x = x + conv.noise_const * conv.noise_strength
             x = F.leaky_relu(x + conv.bias[:, None, None], 0.2) * GAIN

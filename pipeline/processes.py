@@ -83,17 +83,23 @@ class Processes:
     count: int = 1
     device: str = "cpu"
 
-    def share(self, batch: int, group: int) -> Share:
+    def share(self, batch: int, group: int, advised: int = 0) -> Share:
         """Return this process's share of a batch whose minibatch groups hold ``group`` images.
+
+        Args:
+            batch: images of one iteration.
+            group: images of one minibatch group.
+            advised: a batch that can be dealt out, for the error; 0 for none.
 
         Raises:
             InputError: the groups cannot be dealt out evenly.
         """
         groups = batch // min(group, batch)
         if groups % self.count or (self.count > 1 and group % 2):
+            advice = f": ask for --batch {advised}" if advised else ""
             raise InputError(
                 f"train.batch must be a multiple of {self.count * group} for {self.count} processes "
-                f"(whole groups of {group} images for each), got {batch}"
+                f"(whole groups of {group} images for each), got {batch}{advice}"
             )
         return Share(self.rank, self.count, groups)
 

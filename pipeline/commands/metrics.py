@@ -19,7 +19,8 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("generator", type=_file)
-@click.option("--data", required=True, type=_file, help="A dataset.zip.")
+@click.option("--data", required=True, type=_file, help="The dataset.zip that the generator was trained on.")
+@click.option("--held-out", type=_file, help="A dataset.zip of photographs that it never saw, to be compared with.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the result.")
 @settings_options(
     MetricsSettings,
@@ -38,6 +39,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 def metrics(
     generator: Path,
     data: Path,
+    held_out: Path | None,
     out: Path,
     settings: MetricsSettings,
     inception: Path | None,
@@ -49,17 +51,27 @@ def metrics(
 ) -> None:
     """Compare a generator with photographs: FID, KID, precision, recall, copies.
 
-    Writes metrics.json, 64 uncurated samples, and the ten samples that are nearest to a photograph beside it. Without
-    files of the usual feature networks, EfficientNet-Lite0 stands for them; such numbers are named after it and are
-    not to be compared with published ones.
+    Writes metrics.json, 64 uncurated samples, the photograph nearest to each sample (nearest.csv), and the ten nearest
+    pairs side by side. Without files of the usual feature networks, EfficientNet-Lite0 stands for them; such numbers
+    are named after it and are not to be compared with published ones.
+
+    Of --inception, --vgg and --lpips the tensors by name are taken: a state dictionary (.pt, .pth) or .safetensors.
+    NVIDIA's own files of Inception-v3 and VGG16 are TorchScript archives: programs, which are not run, so not those.
+
+    With --held-out, samples are compared with photographs that the generator never saw, and their distances to those
+    of --data with the distances of these. Without it, they are compared with what it was trained on, and say so.
+
+    A training keeps the generator of every snapshot in its folder (snapshots/000080000.safetensors after 80 kimg): one
+    call for each gives KID against kimg.
 
     \b
     Example:
-        atlas metrics train/generator.safetensors --data dataset.zip --out metrics --samples 5000
+        atlas dataset calibration --seed 2 --photographs 4000 --out unseen.zip
+        atlas metrics train/generator.safetensors --data dataset.zip --held-out unseen.zip --out metrics
     """
     with progress_bar("metrics") as progress:
         files = FeatureFiles(inception, vgg, lpips)
-        stage, work = metrics_stage(generator, data, settings, seed, device, out, files, say, progress)
+        stage, work = metrics_stage(generator, data, settings, seed, device, out, files, say, progress, held_out)
         run_stage(stage, work, log=say)
     if as_json:
         echo_json(read_json(out / REPORT))

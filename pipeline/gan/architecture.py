@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ def channel_widths(img_resolution: int, channel_base: int, channel_max: int) -> 
 
 
 _MAY_BE_ZERO = {"c_dim", "cmap_dim", "mapping_layers", "mbstd_channels"}
+
+
+LARGEST = 1 << 16  # of the numbers that size tensors: with larger ones, numbers would not be counted in 64 bits
 
 
 @dataclass(frozen=True)
@@ -56,18 +60,30 @@ class _Architecture:
         Raises:
             InputError: one is out of range; the message names it.
         """
-        for name, value in dataclasses.asdict(self).items():
+        table = dataclasses.asdict(self)
+        for name, value in table.items():
             least = 0 if name in _MAY_BE_ZERO else 1
             numbers = value if isinstance(value, tuple) else (value,)
             if name == "conv_clamp":
                 sound = value is None or (isinstance(value, int | float) and value > 0)
             else:
-                sound = all(isinstance(n, int) and n >= least for n in numbers)
+                most = math.inf if name == "mbstd_group" else LARGEST  # it sizes no tensor, and may mean "all"
+                sound = all(isinstance(n, int) and least <= n <= most for n in numbers)
+                sound = sound and isinstance(value, tuple) == (name == "channels")
             if not sound:
                 raise InputError(f"{file} describes no network: its {name} is {value}")
+        side, depth = table["img_resolution"], len(table["channels"])
+        if len(resolutions(side)) != depth or side != 2 << depth:
+            raise InputError(f"{file} describes no network: its img_resolution is {side} with {depth} widths")
         return self
 
-    def differences(self, other: Self) -> str:
+    @property
+    def layers(self) -> int:
+        """Return how many blocks and mapping layers there are; each has a tensor or more."""
+        table = dataclasses.asdict(self)
+        return len(table["channels"]) + int(table["mapping_layers"])
+
+    def differences(self, other: _Architecture) -> str:
         """Return where two architectures differ, in words; empty when the same."""
         mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
         return "; ".join(f"{k} is {mine[k]} against {others[k]}" for k in mine if mine[k] != others[k])

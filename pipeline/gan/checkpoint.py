@@ -10,11 +10,10 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from atlas.errors import InputError
 from atlas.files import atomic_path, write_bytes
@@ -33,6 +32,7 @@ from pipeline.gan.rosinality import rosinality_state
 
 REDUCED_RESOLUTIONS = 4  # as in the official networks, so many of the highest resolutions leave float32
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
+UNTOLD = ("conv_clamp", "mbstd_group")  # of an architecture, what leaves no trace in tensors
 MEAN_SAMPLES = 10_000  # latents whose w are averaged where a file has no mean w
 
 Network = Generator | Discriminator
@@ -46,8 +46,9 @@ def load_generator(path: str | Path, device: str = "cpu", precision: str = "fp32
             stylegan2-ada-pytorch (its G_ema), or a ``.pt`` of rosinality's stylegan2-pytorch (its g_ema), e4e, pSp
             or ReStyle (their decoder). A ``.pt`` without a mean latent gets one from 10,000 seeded latents.
         device: where it shall run, such as "cpu" or "cuda".
-        precision: of the synthesis network: "fp32", "bf16" (where the hardware has it, see `set_precision`) or
-            "fp16" (GPU only), where mapping stays float32; "fp64" is for checks, and the whole network's.
+        precision: of the synthesis network: "fp32", "bf16" or "fp16" (GPU only), where mapping stays float32; "fp64"
+            is for checks, and the whole network's. A processor without bfloat16 computes "bf16" in float32 (see
+            `set_precision`): the network's ``precision`` says what it is in the end.
 
     Raises:
         InputError: not readable, not a generator, a tensor missing, unexpected or of another shape (all are listed),
@@ -94,18 +95,8 @@ def read_network(path: Path, kind: str | None = None) -> tuple[Network, tuple[st
     found = networks[kind]()
     if sum(t.numel() * t.element_size() for t in found.tensors.values()) > path.stat().st_size:
         raise InputError(f"{path} claims more numbers than it holds, and is not read")
-    shapes = {name: tuple(t.shape) for name, t in found.tensors.items()}
-    architecture: Architecture
-    if kind == "generator":
-        inferred = GeneratorArchitecture.infer(shapes, path.name)
-        architecture = _agreed(found.architecture, inferred, path, ("conv_clamp",))
-    else:
-        judge = DiscriminatorArchitecture.infer(shapes, path.name)
-        architecture = _agreed(found.architecture, judge, path, ("conv_clamp", "mbstd_group"))
-    architecture.check(str(path))
-    with torch.device("meta"):
-        outline = _network(architecture)
-    _check_fit(outline, found, path)  # before any memory is taken for the network
+    architecture = _architecture(found, _ARCHITECTURES[kind], path)
+    _check_fit(architecture, found, path)  # before any memory is taken for the network
     with torch.random.fork_rng(devices=[]):  # the weights that it is made with are not kept
         network = _network(architecture).eval().requires_grad_(False)
     network.load_state_dict(network.state_dict() | {name: t.float() for name, t in found.tensors.items()})
@@ -155,10 +146,12 @@ def set_precision(network: Network, precision: str, device: str = "cpu") -> None
     """Let the blocks of the highest resolutions compute in another precision; weights stay as they are.
 
     A processor without bfloat16 instructions would emulate them at a tenth of the speed: there "bf16" computes in
-    float32, which is faster and more exact. "fp64", for checks, makes the whole network float64.
+    float32, which is faster and more exact. "fp64", for checks, makes the whole network float64. What was chosen in the
+    end is the network's ``precision``.
     """
     if precision == "bf16" and not bf16_is_native(device):
         precision = "fp32"
+    network.precision = precision
     if precision == "fp64":
         network.double()
     for block in network.modules():
@@ -175,6 +168,9 @@ def bf16_is_native(device: str) -> bool:
 def check_device(device: str, precision: str = "fp32") -> None:
     """Refuse a device that is not there, and a precision that does not exist on it.
 
+    Where a GPU is chosen, float32 is float32 from then on in this process: PyTorch would let convolutions round their
+    inputs to the 10 bits of TF32. (The official program switches that off too.)
+
     Raises:
         InputError: see above.
     """
@@ -189,19 +185,39 @@ def check_device(device: str, precision: str = "fp32") -> None:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "fp16" and kind == "cpu":
         raise InputError("precision fp16 needs a GPU, got device cpu: use fp32 or bf16 here")
+    if kind == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
-A = TypeVar("A", GeneratorArchitecture, DiscriminatorArchitecture)
+_ARCHITECTURES: dict[str, type[Architecture]] = {
+    "generator": GeneratorArchitecture,
+    "discriminator": DiscriminatorArchitecture,
+}
 
 
-def _agreed(told: Architecture | None, inferred: A, path: Path, untold: tuple[str, ...]) -> A:
-    """Return what the file says of itself, if its tensors say the same; ``untold`` leaves no trace in tensors."""
+def _architecture(found: Checkpoint, kind: type[Architecture], path: Path) -> Architecture:
+    """Return the architecture that the tensors have, which must be what the file says of itself, if it says anything.
+
+    Raises:
+        InputError: there is no such network, or the tensors are not those of the one described: all of them are listed.
+    """
+    shapes, told = {name: tuple(t.shape) for name, t in found.tensors.items()}, found.architecture
     if told is None:
-        return inferred
-    assert isinstance(told, type(inferred))
-    inferred = dataclasses.replace(inferred, **{name: getattr(told, name) for name in untold})
-    if told != inferred:
-        raise InputError(f"{path}: its description contradicts its tensors: {told.differences(inferred)}")
+        return kind.infer(shapes, path.name).check(str(path))
+    told.check(str(path))
+    try:
+        inferred = kind.infer(shapes, path.name)
+    except InputError:  # a tensor is missing that the rest is inferred from; which else are, the description knows
+        if told.layers <= len(shapes):
+            _check_fit(told, found, path)
+        raise
+    untold = {name: getattr(told, name) for name in UNTOLD if hasattr(told, name)}
+    difference = told.differences(dataclasses.replace(inferred, **untold))
+    if difference:
+        faults = _faults(told, found) if told.layers <= len(shapes) else []
+        listed = "".join(f"; {fault}" for fault in faults)
+        raise InputError(f"{path}: its description contradicts its tensors: {difference}{listed}")
     return told
 
 
@@ -211,13 +227,21 @@ def _network(architecture: Architecture) -> Network:
     return Discriminator(architecture)
 
 
-def _check_fit(network: nn.Module, found: Checkpoint, path: Path) -> None:
-    """Hold a checkpoint against a network; every name and shape must match.
+def _check_fit(architecture: Architecture, found: Checkpoint, path: Path) -> None:
+    """Hold a checkpoint against an architecture; every name and shape must match.
 
     Raises:
         InputError: lists all that is missing, unexpected or of another shape, by the file's own names.
     """
-    own, tensors, called = network.state_dict(), found.tensors, found.names
+    faults = _faults(architecture, found)
+    if faults:
+        raise InputError(f"{path} does not fit its network: {'; '.join(faults)}")
+
+
+def _faults(architecture: Architecture, found: Checkpoint) -> list[str]:
+    with torch.device("meta"):
+        own = _network(architecture).state_dict()
+    tensors, called = found.tensors, found.names
     faults = list(found.faults)
     faults += [
         f"{called.get(name, name)} is missing"
@@ -236,8 +260,7 @@ def _check_fit(network: nn.Module, found: Checkpoint, path: Path) -> None:
         for name, t in tensors.items()
         if name.endswith("resample_filter") and t.shape == taps.shape and not torch.allclose(t.float(), taps)
     ]
-    if faults:
-        raise InputError(f"{path} does not fit its network: {'; '.join(faults)}")
+    return faults
 
 
 def _mean_w(mapping: MappingNetwork) -> Tensor:

@@ -173,21 +173,42 @@ _RECIPES = {
 }
 
 
+def auto_batch(resolution: int, processes: int = 1) -> int:
+    """Return the batch of "auto" as published: 4096 / resolution for each process, at most 32, and 64 for all."""
+    return max(min(processes * min(4096 // resolution, 32), 64), processes)
+
+
+def advised_batch(settings: TrainSettings, config: TrainConfig, processes: int) -> int:
+    """Return the batch to ask for where several processes train: as published for so many, in whole groups for each.
+
+    Of "auto" the published one grows with the processes; of the others it is one number. It is rounded up to a multiple
+    of the processes times the minibatch group, which is what can be dealt out (`Processes.share`).
+    """
+    published = auto_batch(config.resolution, processes) if settings.config == "auto" else config.batch
+    return math.ceil(published / (processes * config.mbstd_group)) * processes * config.mbstd_group
+
+
 def resolve(settings: TrainSettings, resolution: int) -> TrainConfig:
     """Fill in every hyperparameter.
 
-    The rules that "auto" and "narrow" follow: batch 4096 / resolution, between 1 and 32 ("auto"); R1 weight
-    0.0002 · resolution² / batch; half-life of the averaged generator batch · 10 / 32 thousand images.
+    The rules that "auto" and "narrow" follow: the batch of `auto_batch` for one process ("auto"; it does not grow with
+    the processes, so that these never change what is trained); R1 weight 0.0002 · resolution² / batch; half-life of the
+    averaged generator batch · 10 / 32 thousand images.
 
     Args:
         settings: the preset's ``[train]``; 0 stands for "as the configuration has it".
         resolution: side of the dataset's images.
 
     Raises:
-        InputError: the resolution or the batch does not suit StyleGAN2.
+        InputError: the resolution or the batch does not suit StyleGAN2, or a fixed p is beyond its limit.
     """
+    if settings.augment == "fixed" and settings.p > settings.p_max:
+        raise InputError(
+            f"train.p must be at most train.p_max, which limits it, got {settings.p:g} and {settings.p_max:g}: "
+            "raise p_max too, if that is meant"
+        )
     recipe = _RECIPES[settings.config]
-    batch = settings.batch or recipe.batch or max(1, min(4096 // resolution, 32))
+    batch = settings.batch or recipe.batch or auto_batch(resolution)
     scale = recipe.channel_scale if recipe.channel_scale is not None else (1.0 if resolution >= 512 else 0.5)
     lr = recipe.lr if recipe.lr is not None else (0.002 if resolution >= 1024 else 0.0025)
     gamma = recipe.gamma if recipe.gamma is not None else 0.0002 * resolution**2 / batch

@@ -1,8 +1,9 @@
 """A training's folder: the state, what is derived from it, and the statistics; and bringing it to where a run goes on.
 
 ``training-state.safetensors`` is the truth (`pipeline.gan.state`); ``generator.safetensors`` (the averaged one),
-``discriminator.safetensors`` and ``samples/*.png`` are derived from it. ``stats.jsonl`` has a line per tick and is cut
-back to the state when a run goes on; TensorBoard's event file is made from it.
+``discriminator.safetensors`` and ``samples/*.png`` are derived from it, and so was, when it was there, each averaged
+generator in ``snapshots/``, named by the number of images like the grid of samples of its time. ``stats.jsonl`` has a
+line per tick and is cut back to the state when a run goes on; TensorBoard's event file is made from it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pipeline.gan.state import STATISTICS, TrainingState
 from pipeline.gan.statlines import add_line, cut_lines
 
 STATE, GENERATOR, DISCRIMINATOR = "training-state.safetensors", "generator.safetensors", "discriminator.safetensors"
-STATS, SAMPLES = "stats.jsonl", "samples"
+STATS, SAMPLES, SNAPSHOTS = "stats.jsonl", "samples", "snapshots"
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,13 @@ class TrainingFolder:
     path: Path
     log: Log
 
-    def prepare(self, run: TrainingState, resume: bool) -> None:
+    def prepare(self, run: TrainingState, resume: bool, snapshots: int = 0) -> None:
         """Bring the folder to the state that the run goes on from, and load that state if there is one.
 
         Args:
             run: as it is before the first iteration.
             resume: False removes all there is and starts over.
+            snapshots: how many generators the run keeps by its end, for the look at the disk.
 
         Raises:
             InputError: the state is damaged or of another run.
@@ -51,8 +53,12 @@ class TrainingFolder:
         remove_partials(self.path)
         if not resume:
             self.clear()
-        size = sum(t.numel() * t.element_size() for network in (run.G, run.D) for t in network.state_dict().values())
-        require_space(self.path, 10 * size, "the training state with its temporary copy")
+        generator, discriminator = (
+            sum(t.numel() * t.element_size() for t in network.state_dict().values()) for network in (run.G, run.D)
+        )
+        ahead = max(0, snapshots - len(list((self.path / SNAPSHOTS).glob("*.safetensors"))))
+        needed = 10 * (generator + discriminator) + ahead * generator
+        require_space(self.path, needed, f"the training state with its temporary copy, and {ahead} snapshots")
         if (self.path / STATE).exists():
             run.load(self.path / STATE)
             self.log(f"train: going on from {run.images / 1000:.1f} kimg")
@@ -62,6 +68,7 @@ class TrainingFolder:
     def clear(self) -> None:
         """Remove what an earlier run left."""
         shutil.rmtree(self.path / SAMPLES, ignore_errors=True)
+        shutil.rmtree(self.path / SNAPSHOTS, ignore_errors=True)
         shutil.rmtree((self.path / EVENTS).parent, ignore_errors=True)
         for name in (STATE, GENERATOR, DISCRIMINATOR, STATS):
             (self.path / name).unlink(missing_ok=True)
@@ -99,4 +106,5 @@ class TrainingFolder:
         pictures = [self.path / SAMPLES / "latest.png"]
         if run.iteration % run.config.iterations(run.config.snapshot_kimg) == 0:
             pictures.append(self.path / SAMPLES / f"{run.images:09d}.png")
+            save_network(run.G_ema, self.path / SNAPSHOTS / f"{run.images:09d}.safetensors")
         write_samples(run.G_ema, sample_latents(run.G_ema, run.seed), pictures)

@@ -236,6 +236,11 @@ class SynthesisNetwork(nn.Module):
 class Generator(nn.Module):
     """StyleGAN2's generator: ``mapping`` z → w, ``synthesis`` w → image.
 
+    Attributes:
+        architecture: what it is made of.
+        precision: what the blocks of the highest resolutions compute in: "fp32", "bf16", "fp16" or "fp64"; set by
+            `pipeline.gan.checkpoint.set_precision`.
+
     Example:
         >>> w = G.mapping(z)                      # [N, num_ws, w_dim]
         >>> x = G.synthesis(w, noise_mode="const")  # [N, 3, H, W], nominally [−1, 1]
@@ -244,6 +249,7 @@ class Generator(nn.Module):
     def __init__(self, arch: GeneratorArchitecture) -> None:
         super().__init__()
         self.architecture = arch
+        self.precision = "fp32"
         self.z_dim, self.c_dim, self.w_dim = arch.z_dim, arch.c_dim, arch.w_dim
         self.img_resolution, self.img_channels, self.num_ws = arch.img_resolution, arch.img_channels, arch.num_ws
         self.synthesis = SynthesisNetwork(arch)
@@ -356,6 +362,7 @@ class Discriminator(nn.Module):
     def __init__(self, arch: DiscriminatorArchitecture) -> None:
         super().__init__()
         self.architecture = arch
+        self.precision = "fp32"  # as of the generator
         self.c_dim, self.img_resolution, self.img_channels = arch.c_dim, arch.img_resolution, arch.img_channels
         self.block_names = [f"b{r}" for r in reversed(resolutions(arch.img_resolution)[1:])]
         for index, name in zip(range(len(arch.channels) - 1, 0, -1), self.block_names, strict=True):

@@ -56,5 +56,18 @@ class PhotographStream:
 
 
 def _fits(dataset: Dataset) -> bool:
-    needed = len(dataset.files) * dataset.size**2 * 3
-    return needed <= MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return len(dataset.files) * dataset.size**2 * 3 <= MEMORY_SHARE * free_memory()
+
+
+def free_memory() -> int:
+    """Return how many bytes of memory are free, as far as the system says.
+
+    Where it only says how much there is (macOS), half of that; where it says nothing (Windows), 0: photographs are then
+    read from their file again and again.
+    """
+    for name, share in (("SC_AVPHYS_PAGES", 1.0), ("SC_PHYS_PAGES", 0.5)):
+        try:
+            return int(share * os.sysconf(name) * os.sysconf("SC_PAGE_SIZE"))
+        except (ValueError, AttributeError):  # no such name; no such function
+            continue
+    return 0

@@ -19,7 +19,7 @@ from atlas.progress import Progress, silent
 from atlas.stage import Log
 from pipeline.gan.augment import AugmentSettings, RandomDraws, augment
 from pipeline.gan.checkpoint import bf16_is_native, check_device
-from pipeline.gan.config import TrainConfig
+from pipeline.gan.config import TrainConfig, advised_batch
 from pipeline.gan.folder import STATE, TrainingFolder
 from pipeline.gan.loss import Losses
 from pipeline.gan.notes import Notes
@@ -65,18 +65,21 @@ def train(
     check_device(device, settings.precision)
     photographs = open_dataset(dataset)
     config, beginning = configure(settings, photographs.size)
-    share = processes.share(config.batch, config.mbstd_group)
+    advised = advised_batch(settings, config, processes.count)
+    share = processes.share(config.batch, config.mbstd_group, advised)
+    if processes.count > 1 and config.batch < advised and not settings.batch:
+        log(f"train: for {processes.count} processes, {settings.config} is published with --batch {advised}")
     if config.precision == "bf16" and not bf16_is_native(device):
         log("train: this processor has no bfloat16 instructions; bf16 is computed in float32 here")
     stream = PhotographStream(photographs, seed, config.mirror)
     run = TrainingState.new(config, seed, len(photographs.files), device, beginning)
     folder = TrainingFolder(out, log)
-    _prepare(folder, run, resume, processes)
+    last, snapshot, tick = (config.iterations(k) for k in (settings.kimg, config.snapshot_kimg, config.tick_kimg))
+    _prepare(folder, run, resume, last // snapshot, processes)
     if beginning is not None and run.iteration == 0:
-        log(f"train: beginning from {settings.init}{'' if beginning.D else ', with a discriminator that starts anew'}")
+        log(beginning.news(settings.init, config))
 
     losses = _losses(run, share, processes)
-    last, snapshot, tick = (config.iterations(k) for k in (settings.kimg, config.snapshot_kimg, config.tick_kimg))
     started, begun = time.monotonic(), run.iteration
     while run.iteration < last:
         fault_point("train.iteration")
@@ -184,10 +187,10 @@ def _adjust_augmentation(run: TrainingState) -> None:
     run.signs.zero_()
 
 
-def _prepare(folder: TrainingFolder, run: TrainingState, resume: bool, processes: Processes) -> None:
+def _prepare(folder: TrainingFolder, run: TrainingState, resume: bool, snapshots: int, processes: Processes) -> None:
     """Let process 0 bring the folder to where training goes on; then all hold the same state."""
     if processes.rank == 0:
-        folder.prepare(run, resume)
+        folder.prepare(run, resume, snapshots)
     going_on = processes.tell(run.iteration)
     if processes.rank > 0 and going_on:
         run.load(folder.path / STATE)

@@ -27,6 +27,22 @@ class Beginning:
     G: Generator
     D: Discriminator | None
 
+    def news(self, init: str, config: TrainConfig) -> str:
+        """Return in a line what training begins from and what it does not take over."""
+        parts = [f"train: beginning from {init}"]
+        if self.D is None:
+            parts.append("with a discriminator that starts anew")
+        networks = {"generator": self.G, "discriminator": self.D}
+        for name, network in networks.items():
+            limit = None if network is None else network.architecture.conv_clamp
+            if network is not None and limit != config.conv_clamp:
+                parts.append(f"its {name} limits activations to {_limit(limit)}, here to {_limit(config.conv_clamp)}")
+        return ", ".join(parts)
+
+
+def _limit(conv_clamp: float | None) -> str:
+    return "nothing" if conv_clamp is None else f"±{conv_clamp:g}"
+
 
 def initial_files(init: str) -> dict[str, Path]:
     """Return the files that ``[train] init`` means, by what they are; a folder is that of an earlier training.

@@ -6,7 +6,9 @@ function of the seed and their number only. Memory holds the features of all ima
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from atlas.files import sha256_path, write_bytes, write_json
 from atlas.progress import Progress, silent
 from pipeline.gan import Generator, load_generator
 from pipeline.gan.samples import to_uint8
-from pipeline.inversion.selection import held_out
+from pipeline.inversion.selection import held_out as blocks_held_out
 from pipeline.metrics.extractors import (
     Distance,
     Extractor,
@@ -33,15 +35,19 @@ from pipeline.metrics.extractors import (
 )
 from pipeline.metrics.memorisation import Memorisation, memorisation
 from pipeline.metrics.path_length import path_length
+from pipeline.metrics.photographs import LEAST, Photographs, open_held_out
 from pipeline.metrics.settings import MetricsSettings
 from pipeline.metrics.statistics import LEVEL, Interval, frechet_distance, kernel_distance, precision_recall
-from pipeline.photos.dataset import Dataset, open_dataset
+from pipeline.photos.dataset import Dataset
 from pipeline.photos.sheet import contact_sheet
 
-FORMAT = 1
-REPORT, SAMPLES, NEAREST = "metrics.json", "samples.jpg", "nearest.jpg"
-LEAST = 20  # samples and photographs
+FORMAT = 2
+REPORT, SAMPLES, NEAREST, TABLE = "metrics.json", "samples.jpg", "nearest.jpg", "nearest.csv"
 SHOWN, PAIRS_SHOWN = 64, 10
+# What numbers and distances were made with, in words, with photographs held out and without.
+UNSEEN = "photographs of another dataset, which the generator never saw"
+SEEN = "the photographs of the dataset, which the generator has seen if it was trained on them"
+SEEN_BLOCKS = "whole blocks of the dataset, which the generator has seen if it was trained on it"
 
 
 @dataclass(frozen=True)
@@ -82,18 +88,23 @@ def evaluate(
     seed: int,
     files: FeatureFiles | None = None,
     *,
+    held_out: Path | None = None,
     device: str = "cpu",
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Compare a generator's samples with photographs; write ``metrics.json`` and two sheets of pictures.
+    """Compare a generator's samples with photographs.
+
+    Writes ``metrics.json``, ``nearest.csv`` (for each sample the nearest photograph of ``dataset``) and two sheets.
 
     Args:
         generator: a checkpoint, unconditional, of the photographs' size.
-        dataset: a ``dataset.zip``.
+        dataset: a ``dataset.zip``, the one that the generator was trained on.
         out: a folder, made if absent.
         settings: how much is compared.
         seed: of samples, blocks, halves and pairs.
         files: weights of better-known feature networks; without them all is by EfficientNet-Lite0.
+        held_out: a ``dataset.zip`` of photographs that the generator never saw: numbers are then made with these, and
+            the samples' distances to ``dataset`` are held against theirs. Without it, all is made with ``dataset``.
         device: where PyTorch runs.
         progress: told of images and pairs, over all of the work.
 
@@ -101,12 +112,14 @@ def evaluate(
         What ``metrics.json`` holds.
 
     Raises:
-        InputError: a file cannot be used, sizes differ, or there are too few photographs.
+        InputError: a file cannot be used, sizes differ, there are too few photographs, or the generator has seen some
+            of those held out.
     """
     files = files or FeatureFiles()
-    opened = open_dataset(dataset)
-    chosen = _choose(opened, settings.photographs, seed)
-    G = _generator(generator, opened, device)
+    shown = Photographs.open(dataset, settings.photographs, seed)
+    unseen = None if held_out is None else open_held_out(held_out, shown.dataset, settings.photographs, seed)
+    photographs = unseen or shown
+    G = _generator(generator, shown.dataset, device)
     samples = Samples(G, seed, settings.truncation)
     base = lite0(device)
     kernel = inception_v3(files.inception, device) if files.inception else base
@@ -114,11 +127,10 @@ def evaluate(
     distance = lpips_distance(files.vgg, files.lpips, device) if files.vgg and files.lpips else lite0_distance(device)
 
     extractors = {e.name: e for e in (base, kernel, manifold)}
-    steps = len(extractors) * (settings.samples + len(chosen)) + settings.pairs
+    steps = len(extractors) * (settings.samples + len(photographs)) + settings.pairs + (len(shown) if unseen else 0)
     track = _Track(progress, steps)
     fakes = {n: extract(e, samples, settings.samples, device, track.part()) for n, e in extractors.items()}
-    photographs = _photographs(opened, chosen)
-    reals = {n: extract(e, photographs, len(chosen), device, track.part()) for n, e in extractors.items()}
+    reals = {n: extract(e, photographs, len(photographs), device, track.part()) for n, e in extractors.items()}
 
     numbers = [
         *_distances(kernel, fakes[kernel.name], reals[kernel.name], seed),
@@ -129,42 +141,31 @@ def evaluate(
             G, distance.function, settings.pairs, seed, sampling=settings.sampling, progress=track.part()
         )
         numbers.append(_path_number(distance, length, settings))
-    new = held_out(opened.photos)[chosen]
-    copied = memorisation(fakes[base.name], reals[base.name], new)
+    if unseen:
+        copied = memorisation(
+            fakes[base.name], extract(base, shown, len(shown), device, track.part()), reals[base.name]
+        )
+    else:
+        mine, new = reals[base.name], blocks_held_out(shown.dataset.photos)[shown.chosen]
+        copied = memorisation(fakes[base.name], mine, mine[new], mine[~new])
 
     report = {
         "format": FORMAT,
         "generator": {"file": generator.name, "sha256": sha256_path(generator)},
-        "dataset": {
-            "file": dataset.name,
-            "sha256": sha256_path(dataset),
-            "photographs": len(chosen),
-            "of": len(opened),
-            "size": opened.size,
-            "resize_filter": str(opened.meta.get("resize_filter", "not recorded")),
-        },
+        "dataset": shown.facts(),
+        "held_out": unseen.facts() if unseen else None,
+        "compared_with": UNSEEN if unseen else SEEN,
         "settings": {**dataclasses.asdict(settings), "seed": seed, "noise": "the generator's own, constant"},
         "features": [e.facts() for e in extractors.values()],
         "numbers": numbers,
-        "memorisation": _memorisation_facts(base, copied, opened, chosen),
+        "memorisation": {"held_out_are": UNSEEN if unseen else SEEN_BLOCKS, **_memorisation_facts(base, copied, shown)},
     }
     out.mkdir(parents=True, exist_ok=True)
     write_bytes(out / SAMPLES, contact_sheet(list(samples(0, min(SHOWN, settings.samples))), columns=8))
-    write_bytes(out / NEAREST, _closest_pairs(copied, samples, photographs))
+    write_bytes(out / NEAREST, _closest_pairs(copied, samples, shown))
+    write_bytes(out / TABLE, _nearest_table(copied, shown))
     write_json(out / REPORT, report)
     return report
-
-
-def _choose(dataset: Dataset, limit: int, seed: int) -> np.ndarray:
-    """Return which photographs are compared, ascending: all, or ``limit`` drawn ones."""
-    count = len(dataset)
-    if count < LEAST:
-        raise InputError(f"{dataset.path} must hold {LEAST} photographs or more to be compared with, got {count}")
-    if not limit or limit >= count:
-        return np.arange(count)
-    if limit < LEAST:
-        raise InputError(f"photographs must be 0 (all) or {LEAST} and more, got {limit}")
-    return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
 
 
 def _generator(path: Path, dataset: Dataset, device: str) -> Generator:
@@ -175,10 +176,6 @@ def _generator(path: Path, dataset: Dataset, device: str) -> Generator:
             f"got {G.img_channels} channels, {G.img_resolution} px and a condition of {G.c_dim} numbers"
         )
     return G
-
-
-def _photographs(dataset: Dataset, chosen: np.ndarray) -> Callable[[int, int], np.ndarray]:
-    return lambda start, stop: dataset.images(chosen[start:stop])
 
 
 def _distances(extractor: Extractor, fakes: np.ndarray, reals: np.ndarray, seed: int) -> list[dict[str, Any]]:
@@ -226,9 +223,7 @@ def _path_number(distance: Distance, length: float, settings: MetricsSettings) -
     }
 
 
-def _memorisation_facts(
-    extractor: Extractor, found: Memorisation, dataset: Dataset, chosen: np.ndarray
-) -> dict[str, Any]:
+def _memorisation_facts(extractor: Extractor, found: Memorisation, shown: Photographs) -> dict[str, Any]:
     closest = _closest(found)
     return {
         "features": extractor.name,
@@ -244,12 +239,22 @@ def _memorisation_facts(
         "closest": [
             {
                 "sample": int(i),
-                "photograph": dataset.files[int(chosen[found.photograph[i]])],
+                "photograph": shown.file(found.photograph[i]),
                 "distance": float(found.distance[i]),
             }
             for i in closest
         ],
     }
+
+
+def _nearest_table(found: Memorisation, shown: Photographs) -> bytes:
+    """Return a table of all samples: the photograph nearest to each, and how far it is."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("sample", "photograph", "distance"))
+    for i, (photograph, distance) in enumerate(zip(found.photograph, found.distance, strict=True)):
+        rows.writerow((i, shown.file(photograph), f"{distance:.6g}"))
+    return text.getvalue().encode()
 
 
 def _closest(found: Memorisation) -> np.ndarray:
@@ -258,13 +263,13 @@ def _closest(found: Memorisation) -> np.ndarray:
 
 
 def _closest_pairs(
-    found: Memorisation, samples: Callable[[int, int], np.ndarray], photographs: Callable[[int, int], np.ndarray]
+    found: Memorisation, samples: Callable[[int, int], np.ndarray], shown: Callable[[int, int], np.ndarray]
 ) -> bytes:
     """Return a sheet: each row two pairs, a sample and the photograph nearest to it, captioned with the distance."""
     images, captions = [], []
     for i in map(int, _closest(found)):
         p = int(found.photograph[i])
-        images += [samples(i, i + 1)[0], photographs(p, p + 1)[0]]
+        images += [samples(i, i + 1)[0], shown(p, p + 1)[0]]
         captions += [f"sample {i}", f"d {found.distance[i]:.2f}"]
     return contact_sheet(images, columns=4, captions=captions)
 

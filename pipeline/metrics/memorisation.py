@@ -1,9 +1,12 @@
 """Whether a generator gives back photographs it was shown: are its samples nearer to them than new photographs are?
 
-The photographs are split: whole blocks of the city are held out (`pipeline.inversion.selection.held_out`), so that
-their photographs show other houses than the rest. The distance of a sample to the nearest of the rest is compared with
-the distance of a held-out photograph to the nearest of the rest: what one honestly new picture has. Samples that are
-systematically nearer than that are copies, or nearly so.
+The distance of a sample to the nearest of the photographs shown is compared with the distance of a new photograph to
+the nearest of them: what one honestly new picture has. Samples that are systematically nearer than that are copies, or
+nearly so.
+
+New photographs are best those of a dataset that the generator never saw. Where there is none, whole blocks of its own
+(`pipeline.inversion.selection.held_out`) stand for them, whose photographs show other houses than the rest: the
+generator was shown both, so that copies of the rest are seen and copies of the blocks are not.
 """
 
 from __future__ import annotations
@@ -25,13 +28,13 @@ class Memorisation:
     """What the comparison found.
 
     Attributes:
-        photograph: [N] int64, for each sample the nearest of all photographs.
+        photograph: [N] int64, for each sample the nearest of all photographs shown.
         distance: [N] float64, how far that is.
-        samples, held_out, rest: how many there are of each.
+        samples, held_out, rest: how many there are of each: samples, new photographs, those both are held against.
         median_sample, median_held_out: medians of the distances to the nearest of the rest.
-        nearer: chance that a sample is nearer to the rest than a held-out photograph is, 0 … 1.
-        p_value: of a one-sided Mann-Whitney test that samples are nearer than held-out photographs.
-        below_all: share of samples that are nearer than every held-out photograph is.
+        nearer: chance that a sample is nearer to the rest than a new photograph is, 0 … 1.
+        p_value: of a one-sided Mann-Whitney test that samples are nearer than new photographs.
+        below_all: share of samples that are nearer than every new photograph is.
     """
 
     photograph: np.ndarray
@@ -53,16 +56,19 @@ class Memorisation:
         return self.p_value < SIGNIFICANCE and self.nearer > NOTABLE
 
 
-def memorisation(samples: np.ndarray, photographs: np.ndarray, held_out: np.ndarray) -> Memorisation:
-    """Compare the samples' distances to photographs with those of held-out photographs.
+def memorisation(
+    samples: np.ndarray, photographs: np.ndarray, new: np.ndarray, rest: np.ndarray | None = None
+) -> Memorisation:
+    """Compare the samples' distances to photographs with those of new photographs.
 
     Args:
         samples: [N, F], features of samples.
-        photographs: [M, F], features of photographs.
-        held_out: [M] bool. With fewer than `LEAST_HELD_OUT` held out, or left, nothing is tested.
+        photographs: [M, F], features of the photographs that the generator was shown.
+        new: [K, F], features of new photographs. With fewer than `LEAST_HELD_OUT`, nothing is tested.
+        rest: features of those that samples and new photographs are held against; all that were shown where absent.
     """
     found, distance = nearest(samples, photographs)
-    new, rest = photographs[held_out], photographs[~held_out]
+    rest = photographs if rest is None else rest
     counts = (len(samples), len(new), len(rest))
     if min(len(new), len(rest)) < LEAST_HELD_OUT:
         return Memorisation(found, distance, *counts, None, None, None, None, None)

@@ -7,7 +7,6 @@ when its holder ends, however it ends. There is no lock that could become stale.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -44,36 +43,44 @@ class Recipe:
     Attributes:
         name: of the library.
         sources: files beside this module.
-        compiler: the program that turns them into objects and links them.
+        compiler: the command that turns them into objects and links them: a program, perhaps with words of its own.
         flags: its options.
     """
 
     name: str
     sources: tuple[str, ...]
-    compiler: str
+    compiler: tuple[str, ...]
     flags: tuple[str, ...]
 
     def key(self) -> str:
-        """Return a digest of everything the library depends on: sources, PyTorch, compiler, options, processor."""
-        version = subprocess.run([self.compiler, "--version"], capture_output=True, text=True, check=False).stdout
-        facts = [self.name, metadata.version("torch"), self.compiler, version, *self.flags, _processor()]
-        digest = hashlib.sha256("\0".join(facts).encode())
-        for file in (*self.sources, *HEADERS):
-            digest.update((SOURCES / file).read_bytes())
+        """Return a digest of everything the library depends on: sources, PyTorch, compiler, options, processor.
+
+        Raises:
+            BuildError: the compiler cannot be run, or a source not be read.
+        """
+        try:
+            version = subprocess.run([*self.compiler, "--version"], capture_output=True, text=True, check=False).stdout
+            facts = [self.name, metadata.version("torch"), *self.compiler, version, *self.flags, _processor()]
+            digest = hashlib.sha256("\0".join(facts).encode())
+            for file in (*self.sources, *HEADERS):
+                digest.update((SOURCES / file).read_bytes())
+        except OSError as error:
+            raise BuildError(f"{error.filename or self.compiler[0]} cannot be used ({error.strerror})") from error
         return digest.hexdigest()[:24]
 
     def ninja(self) -> str:
         """Return the build file."""
         base = _torch_folder()
         includes = [f"-I{base / 'include'}", f"-I{base / 'include/torch/csrc/api/include'}", f"-I{SOURCES}"]
-        compile_line = " ".join(map(_quoted, [self.compiler, *self.flags, *includes]))
+        compile_line = " ".join(map(_quoted, [*self.compiler, *self.flags, *includes]))
         libraries = [f"-L{base / 'lib'}", "-lc10", "-ltorch_cpu", "-ltorch"]
-        if self.compiler.endswith("nvcc"):
+        if self.compiler[-1].endswith("nvcc"):
             libraries += ["-lc10_cuda", "-ltorch_cuda"]
         objects = [f"{Path(source).stem}.o" for source in self.sources]
+        link_line = f"{' '.join(map(_quoted, self.compiler))} -shared $in {' '.join(map(_quoted, libraries))}"
         lines = [
             f"rule compile\n  command = {compile_line} -c $in -o $out",
-            f"rule link\n  command = {_quoted(self.compiler)} -shared $in {' '.join(map(_quoted, libraries))} -o $out",
+            f"rule link\n  command = {link_line} -o $out",
             *(f"build {o}: compile {_path(SOURCES / s)}" for o, s in zip(objects, self.sources, strict=True)),
             f"build {self.name}.so: link {' '.join(objects)}",
         ]
@@ -81,18 +88,20 @@ class Recipe:
 
 
 def cpu_recipe() -> Recipe:
-    """Return how the operators for processors are made.
+    """Return how the operators for processors are made; $CXX may name the compiler, with options of its own.
 
     Raises:
         BuildError: there is no compiler.
     """
-    named = os.environ.get("CXX")
-    compiler = next(
-        (path for name in ([named] if named else ["c++", "g++", "clang++"]) if (path := shutil.which(name))), ""
-    )
-    if not compiler:
-        raise BuildError("there is no C++ compiler")
-    return Recipe("atlas_native", CPU_SOURCES, compiler, CPU_FLAGS)
+    try:
+        named = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise BuildError(f"CXX cannot be read as a command ({error})") from error
+    for program, *words in [named] if named else [["c++"], ["g++"], ["clang++"]]:
+        path = shutil.which(program)
+        if path:
+            return Recipe("atlas_native", CPU_SOURCES, (path, *words), CPU_FLAGS)
+    raise BuildError(f"there is no C++ compiler{f' {named[0]}, which CXX names' if named else ''}")
 
 
 def cuda_recipe() -> Recipe:
@@ -109,7 +118,7 @@ def cuda_recipe() -> Recipe:
 
     major, minor = torch.cuda.get_device_capability()
     architecture = f"-gencode=arch=compute_{major}{minor},code=sm_{major}{minor}"
-    return Recipe("atlas_native_cuda", CUDA_SOURCES, compiler, (*CUDA_FLAGS, architecture))
+    return Recipe("atlas_native_cuda", CUDA_SOURCES, (compiler,), (*CUDA_FLAGS, architecture))
 
 
 def cache_folder() -> Path:
@@ -130,7 +139,7 @@ def build(recipe: Recipe, say: Callable[[str], None], again: bool = False) -> Pa
 
     Args:
         recipe: what to compile.
-        say: told, in one line, that a compile begins.
+        say: told, in one line, that a compile begins, or that another process's is waited for.
         again: compile even if it is there: it could not be loaded.
 
     Raises:
@@ -143,7 +152,7 @@ def build(recipe: Recipe, say: Callable[[str], None], again: bool = False) -> Pa
         return library
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _locked(folder / f"{recipe.name}-{key}.lock"):
+        with _locked(folder / f"{recipe.name}-{key}.lock", say):
             if library.exists() and not again:
                 return library
             for leftover in folder.glob(f"{key}.*.partial"):  # of killed compiles: whoever made them is gone
@@ -175,20 +184,29 @@ def _compile(recipe: Recipe, ninja: str, folder: Path, key: str, library: Path) 
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock at ``path``, waiting for whoever has it.
 
     Raises:
-        BuildError: it was not released in time.
+        BuildError: it was not released in time, or this system has no such locks.
     """
+    try:
+        import fcntl  # here, because Windows has none, and the plain operators need none
+    except ImportError:
+        raise BuildError("this system has no file locks that are released with their holder") from None
+
     with path.open("w") as stream:  # children do not inherit it, so no compiler that outlives us keeps it
-        until = time.monotonic() + WAIT_SECONDS
+        begun = time.monotonic()
+        waiting = False
         while True:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
-                if time.monotonic() > until:
+                if not waiting:
+                    say(f"another process is compiling the native operators: waiting for it, {WAIT_SECONDS} s at most")
+                waiting = True
+                if time.monotonic() > begun + WAIT_SECONDS:
                     raise BuildError(f"another process has held {path} for {WAIT_SECONDS} s") from error
                 time.sleep(0.1)
         yield

@@ -41,8 +41,10 @@ def _operators(kind: str) -> Any | None:
     try:
         _load(recipe())
         check(torch.ops.atlas_native)
-    except (BuildError, CheckError) as error:
-        _log.warning("native operators for %s are not used: %s; plain PyTorch runs in their place", kind, error)
+    except (BuildError, CheckError, OSError, RuntimeError, AttributeError) as error:
+        # Beside ours: what PyTorch raises for a library without the operators, or for one that fails when it is called.
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        _log.warning("native operators for %s are not used: %s; plain PyTorch runs in their place", kind, why)
         return None
     return torch.ops.atlas_native
 

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pipeline.gan.checkpoint import check_device
 from pipeline.photos.dataset import Photo, write_dataset
 
 PARITY = Path(__file__).resolve().parents[2] / "parity"
@@ -33,8 +34,12 @@ class Recording:
     def check(self, name: str, mine: Tensor) -> None:
         expected, limit = self.tensors[name], self.entry["outputs"][name]["suggested_atol"]
         assert mine.shape == expected.shape, name
-        difference = (mine.detach() - expected).abs().max().item()
+        difference = (mine.detach().cpu() - expected.cpu()).abs().max().item()
         assert difference <= limit, f"{name} is off by {difference}, allowed {limit}"
+
+    def on(self, device: str) -> "Recording":
+        """The same with its tensors on a device; what is checked may lie anywhere."""
+        return Recording({name: t.to(device) for name, t in self.tensors.items()}, self.entry)
 
     def weights(self, prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: t for name, t in self.tensors.items() if name.startswith(prefix)}
@@ -47,6 +52,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Run a test on each kind of device."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU on this machine")
+    check_device(request.param)  # which makes float32 of a GPU float32
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,45 @@ def test_a_description_that_contradicts_the_tensors_is_an_error(generator_file):
     def change(tensors, metadata):
         metadata["architecture"] = json.dumps({**json.loads(metadata["architecture"]), "mapping_layers": 8})
 
-    with pytest.raises(InputError, match="mapping_layers is 8 against 2"):
+    with pytest.raises(InputError, match=r"mapping_layers is 8 against 2; .*fc2\.weight is missing; .*fc7\.bias is"):
+        load_generator(rewritten(generator_file, change))
+
+
+@pytest.mark.parametrize("kind", ["generator", "discriminator"])
+@pytest.mark.parametrize("described", [True, False])
+def test_whatever_is_missing_is_listed_with_all_that_is(kind, described, generator_file, tmp_path):
+    """Each tensor in turn, also those the architecture is read off, beside one that is not: both are named."""
+    load, other = load_generator, "synthesis.b8.conv0.bias"
+    whole = generator_file
+    if kind == "discriminator":
+        load, other, whole = load_discriminator, "b8.conv0.bias", tmp_path / "d.safetensors"
+        save_network(Discriminator(D_ARCH), whole)
+    names = [name for name in load_file(whole) if name != other]
+    silent = []
+    for name in names:
+
+        def change(tensors, metadata, name=name):
+            del tensors[name], tensors[other]
+            if not described:
+                metadata.clear()
+
+        with pytest.raises(InputError) as error:
+            load(rewritten(whole, change))
+        if f"{name} is missing" not in str(error.value) or f"{other} is missing" not in str(error.value):
+            silent.append(name)
+    if described:
+        assert silent == []
+    else:  # nothing but the tensors says what there should be
+        assert 0 < len(silent) < len(names) / 3
+
+
+def test_a_description_of_more_than_a_file_could_hold_is_not_built(generator_file):
+    """A network of 60,000 layers would take minutes to be laid out, only to list what a file does not have."""
+
+    def change(tensors, metadata):
+        metadata["architecture"] = json.dumps({**json.loads(metadata["architecture"]), "mapping_layers": 60_000})
+
+    with pytest.raises(InputError, match=r"mapping_layers is 60000 against 2$"):
         load_generator(rewritten(generator_file, change))
 
 
@@ -112,6 +150,10 @@ def test_a_description_that_cannot_be_read_is_an_error(generator_file, text):
         ({"conv_clamp": "wide"}, "its conv_clamp is wide"),
         ({"conv_clamp": -1}, "its conv_clamp is -1"),
         ({"channels": [8, 7, "4"]}, "channels is"),
+        ({"channels": 8}, "channels is 8"),
+        ({"channels": [8, 7]}, "its img_resolution is 16 with 2 widths"),
+        ({"img_resolution": [16]}, "img_resolution is"),
+        ({"w_dim": 1 << 40}, "w_dim is"),
     ],
 )
 def test_a_description_of_no_network(told, message, generator_file):
@@ -176,6 +218,27 @@ def test_devices_and_precisions(generator_file):
         load_generator(generator_file, precision="fp8")
     with pytest.raises(InputError, match="device 'toaster' cannot be used"):
         load_generator(generator_file, device="toaster")
+
+
+def test_float32_of_a_gpu_is_float32(monkeypatch):
+    """PyTorch's default rounds the inputs of convolutions there to 10 bits."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    checkpoint.check_device("cpu")
+    assert torch.backends.cudnn.allow_tf32
+    monkeypatch.setattr(checkpoint.torch, "empty", lambda *size, device: None)  # as if there were one
+    checkpoint.check_device("cuda")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_a_network_says_what_it_computes_in(generator_file, tmp_path, monkeypatch):
+    save_network(Discriminator(D_ARCH), tmp_path / "d.safetensors")
+    for load, path in ((load_generator, generator_file), (load_discriminator, tmp_path / "d.safetensors")):
+        for native in (True, False):
+            monkeypatch.setattr(checkpoint, "bf16_is_native", lambda device, native=native: native)
+            found = [load(path, precision=p).precision for p in ("fp32", "bf16", "fp64")]
+            assert found == ["fp32", "bf16" if native else "fp32", "fp64"]
 
 
 def test_bf16_is_close_to_fp32(network_files, recording, monkeypatch):

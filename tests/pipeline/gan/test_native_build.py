@@ -102,7 +102,8 @@ def test_two_processes_at_once_compile_once(tmp_path, fake_compiler):
     both = [start(code, env) for _ in range(2)]
     outputs = [process.communicate(timeout=120)[0] for process in both]
     assert all(process.returncode == 0 for process in both)
-    assert sorted(o.count("compiling") for o in outputs) == [0, 1]
+    assert sorted(o.count("compiling atlas_native") for o in outputs) == [0, 1]
+    assert sum(o.count("another process is compiling the native operators") for o in outputs) == 1
     assert len({o.splitlines()[-1] for o in outputs}) == 1
     sources = 3
     assert (tmp_path / "log").read_text().count("run") == sources + 1
@@ -172,6 +173,54 @@ def test_a_missing_compiler_is_told(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(BuildError, match=r"no C\+\+ compiler"):
         cpu_recipe()
+
+
+def test_the_compiler_may_be_a_command(monkeypatch, tmp_path, fake_compiler):
+    """CXX="ccache g++", CXX="g++ -pthread": the words stand first in every call."""
+    monkeypatch.setenv("FAKE_LOG", os.devnull)
+    monkeypatch.setenv("CXX", f"'{fake_compiler}' -pthread")
+    recipe = cpu_recipe()
+    assert recipe.compiler == (str(fake_compiler), "-pthread")
+    commands = [line for line in recipe.ninja().splitlines() if "command = " in line]
+    assert len(commands) == 2
+    assert all(f"{fake_compiler} -pthread -" in command for command in commands)
+    assert recipe.key() != native_build.Recipe(recipe.name, recipe.sources, recipe.compiler[:1], recipe.flags).key()
+    monkeypatch.setenv("CXX", "g++ '")
+    with pytest.raises(BuildError, match="CXX cannot be read as a command"):
+        cpu_recipe()
+    monkeypatch.setenv("CXX", "no-such-compiler -pthread")
+    with pytest.raises(BuildError, match="no C\\+\\+ compiler no-such-compiler, which CXX names"):
+        cpu_recipe()
+
+
+@pytest.mark.parametrize("content", [b"\x7fELF nonsense", b"#!/no/such/shell\n"])
+def test_a_compiler_that_cannot_be_run(tmp_path, fake_compiler, content):
+    fake_compiler.write_bytes(content)
+    out, err = run(USE, environment(tmp_path, CXX=str(fake_compiler)))
+    assert out == "True"
+    assert "native operators for cpu are not used: " in err
+    assert "cannot be used" in err
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('first line\\nsecond')", "AttributeError('no such operator')"])
+def test_a_check_that_breaks_off_is_a_check_that_fails(tmp_path, error):
+    code = (
+        "from pipeline.gan.native import loader\n"
+        f"def fail(native): raise {error}\n"
+        "loader._load, loader._KINDS['cpu'] = lambda recipe: None, (lambda: None, fail)\n" + USE.replace(";", "\n")
+    )
+    out, err = run(code, environment(tmp_path))
+    assert out == "True"
+    assert err.count("\n") == 1
+    assert "plain PyTorch runs in their place" in err
+
+
+def test_a_system_without_such_locks(tmp_path, fake_compiler):
+    """Windows has no fcntl; the plain operators must not need it."""
+    code = "import sys; sys.modules['fcntl'] = None;" + USE
+    out, err = run(code, environment(tmp_path, CXX=str(fake_compiler)))
+    assert out == "True"
+    assert "this system has no file locks" in err
 
 
 def test_a_missing_home_is_told(monkeypatch):

@@ -55,8 +55,8 @@ class Recorded:
 
 @pytest.mark.parametrize("percentile", [0.1, 0.35, 0.5, 0.8])
 @pytest.mark.parametrize("what", ["bgc", *OPERATIONS])
-def test_percentiles(what, percentile, recording):
-    recorded = recording("augment_percentile")
+def test_percentiles(what, percentile, recording, device):
+    recorded = recording("augment_percentile").on(device)
     settings = AugmentSettings() if what == "bgc" else AugmentSettings(**{op: float(op == what) for op in OPERATIONS})
     names = [f"out.{what}.{size}.p{percentile}" for size in ("32", "64", "rect")]
     names = [name for name in names if name in recorded.tensors]
@@ -66,16 +66,16 @@ def test_percentiles(what, percentile, recording):
         recorded.check(name, augment(images, 1.0, settings, Quantile(percentile)))
 
 
-def test_gradient(recording):
-    recorded = recording("augment_percentile")
+def test_gradient(recording, device):
+    recorded = recording("augment_percentile").on(device)
     images = recorded.tensors["in.img32"].clone().requires_grad_()
     result = augment(images, 1.0, AugmentSettings(), Quantile(0.35))
     (gradient,) = torch.autograd.grad((result * recorded.tensors["in.cotangent32"]).sum(), images)
     recorded.check("out.bgc.32.p0.35.grad", gradient)
 
 
-def test_random_draws(recording):
-    recorded = recording("augment_random")
+def test_random_draws(recording, device):
+    recorded = recording("augment_random").on(device)
     result = augment(
         recorded.tensors["in.img32"], recorded.entry["config"]["p"], AugmentSettings(), Recorded(recorded.tensors)
     )

@@ -14,9 +14,9 @@ IMAGES = {
 
 @pytest.mark.parametrize("which", ["a", "b"])
 @pytest.mark.parametrize("case", IMAGES)
-def test_mapping_and_synthesis(which, case, recording, network_files):
-    recorded = recording(f"generator_{which}")
-    G = load_generator(network_files(f"generator_{which}"))
+def test_mapping_and_synthesis(which, case, recording, network_files, device):
+    recorded = recording(f"generator_{which}").on(device)
+    G = load_generator(network_files(f"generator_{which}"), device)
     ws = G.mapping(recorded.tensors["in.z"], recorded.tensors.get("in.c"), **IMAGES[case])
     recorded.check(f"out.ws_{case}", ws)
     modes = [m for m in ("const", "none") if f"out.img_{case}_{m}" in recorded.tensors]
@@ -26,9 +26,9 @@ def test_mapping_and_synthesis(which, case, recording, network_files):
 
 
 @pytest.mark.parametrize("which", ["a", "b"])
-def test_every_layer_takes_its_own_w(which, recording, network_files):
-    recorded = recording(f"generator_{which}")
-    G = load_generator(network_files(f"generator_{which}"))
+def test_every_layer_takes_its_own_w(which, recording, network_files, device):
+    recorded = recording(f"generator_{which}").on(device)
+    G = load_generator(network_files(f"generator_{which}"), device)
     ws = recorded.tensors["in.wplus"]
     recorded.check("out.img_wplus_const", G.synthesis(ws, noise_mode="const"))
     recorded.check("out.img_wplus_none_unfused", G.synthesis(ws, noise_mode="none"))
@@ -44,9 +44,9 @@ def test_architecture_is_read_off_the_tensors(which, recording, network_files):
 
 
 @pytest.mark.parametrize("which", ["a", "b"])
-def test_discriminator(which, recording, network_files):
-    recorded = recording(f"discriminator_{which}")
-    D = load_discriminator(network_files(f"discriminator_{which}"))
+def test_discriminator(which, recording, network_files, device):
+    recorded = recording(f"discriminator_{which}").on(device)
+    D = load_discriminator(network_files(f"discriminator_{which}"), device)
     images = recorded.tensors["in.img"].clone().requires_grad_()
     c = recorded.tensors.get("in.c")
     logits = D(images, c)

@@ -32,8 +32,8 @@ def run(op, case, x, given):
 
 @pytest.mark.parametrize(("op", "index"), [(op, i) for op, cases in CASES.items() for i in range(len(cases))])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_operator(op, index, layout, recording):
-    recorded = recording("ops")
+def test_operator(op, index, layout, recording, device):
+    recorded = recording("ops").on(device)
     x = recorded.tensors[f"in.{op}.{index}.x"]
     x = x.contiguous(memory_format=layout) if x.ndim == 4 else x
     before = x.clone()

@@ -11,12 +11,22 @@ from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchit
 from pipeline.gan.networks import Discriminator, Generator
 
 
-@pytest.fixture(scope="module")
-def twin(repository):
-    spec = importlib.util.spec_from_file_location("plain_twin", repository / "benchmarks" / "plain_twin.py")
+def benchmark(repository, name):
+    spec = importlib.util.spec_from_file_location(name, repository / "benchmarks" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def twin(repository):
+    return benchmark(repository, "plain_twin")
+
+
+@pytest.fixture
+def speed(repository, monkeypatch):
+    monkeypatch.syspath_prepend(repository / "benchmarks")
+    return benchmark(repository, "gan_speed")
 
 
 @pytest.mark.parametrize("grouped", [True, False])
@@ -49,6 +59,27 @@ def test_it_judges_the_same_and_bends_the_same(twin):
 
     for mine, plain in zip(penalty(D), penalty(lambda x: twin.discriminator(D, x)), strict=True):
         assert (mine - plain).abs().max() < 1e-10 * mine.abs().max()
+
+
+def test_training_of_both_stays_on_the_device_it_is_measured_on(speed, twin):
+    """On the device "meta", which computes nothing and refuses to be mixed with another, as a GPU does."""
+    G, D = speed.make_generator(16, 64, 8, 64, "meta"), speed.make_discriminator(16, 64, 8, "meta")
+    step = speed.twin_step(G, D, torch.empty(speed.BATCH, 3, 16, 16, device="meta"))
+    for number in range(2):  # with R1 and without
+        step(number)
+    for mode in ("random", "const"):
+        images = twin.synthesis(G, twin.mapping(G, torch.empty(2, 64, device="meta")), mode)
+        assert (images.shape, images.device.type) == ((2, 3, 16, 16), "meta")
+
+
+def test_operators_are_timed_in_bfloat16_where_the_device_has_it(speed, monkeypatch):
+    both = speed.operator_times("meta", 1)
+    monkeypatch.setattr(speed, "bf16_is_native", lambda device: False)
+    single = speed.operator_times("meta", 1)
+    assert set(both) == set(single)
+    for name, times in single.items():
+        assert set(times) == {f"{who}_{what}" for who in ("native", "plain") for what in ("forward", "both")}
+        assert set(both[name]) == set(times) | {f"bf16_{key}" for key in times}
 
 
 def test_the_benchmark_explains_itself(repository):

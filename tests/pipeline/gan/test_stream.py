@@ -1,5 +1,7 @@
 """The order of photographs."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -41,4 +43,23 @@ def test_pixels_are_the_photographs(dataset, monkeypatch):
         pixels = pixels[:, ::-1] if index >= 40 else pixels
         assert torch.equal(image, torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1)
     monkeypatch.setattr(stream_module, "MEMORY_SHARE", 0.0)
+    assert torch.equal(PhotographStream(dataset, 7, True).batch(30, 60), batch)
+
+
+def test_free_memory_is_asked_for_as_each_system_can_say_it(dataset, monkeypatch):
+    assert 0 < stream_module.free_memory() < 1 << 50
+    sysconf = os.sysconf
+    page, whole = sysconf("SC_PAGE_SIZE"), sysconf("SC_PHYS_PAGES")
+
+    def macos(name):
+        if name == "SC_AVPHYS_PAGES":
+            raise ValueError("unrecognized configuration name")
+        return sysconf(name)
+
+    monkeypatch.setattr(os, "sysconf", macos)
+    assert stream_module.free_memory() == page * whole // 2
+    monkeypatch.delattr(os, "sysconf")  # Windows
+    assert stream_module.free_memory() == 0
+    batch = PhotographStream(dataset, 7, True).batch(30, 60)
+    monkeypatch.undo()
     assert torch.equal(PhotographStream(dataset, 7, True).batch(30, 60), batch)

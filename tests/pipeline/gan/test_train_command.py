@@ -111,6 +111,11 @@ def test_a_mistake_is_corrected_without_starting_over(tiny_dataset, tmp_path):
         (["--batch", "6"], "multiple of 4"),
         (["--kimg", "0"], "kimg must be"),
         (["--p-max", "1.5"], "p_max must be"),
+        (["--augment", "fixed", "--p", "0.95"], "train.p must be at most train.p_max"),
+        (["--p", "0.1"], "--p says nothing with --augment ada: leave it out, or choose --augment fixed"),
+        (["--augment", "fixed", "--target", "0.6"], "--target says nothing with --augment fixed"),
+        (["--augment", "none", "--p-max", "0.5"], "--p-max says nothing with --augment none"),
+        (["--augment", "none", "--no-blit"], "--blit says nothing with --augment none"),
     ],
 )
 def test_bad_options_are_one_line_and_exit_code_2(options, message, tiny_dataset, tmp_path):

@@ -1,5 +1,6 @@
 """Training: killed anywhere and started again, it ends in the same bytes; and what it refuses."""
 
+import dataclasses
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from atlas.errors import InputError
 from atlas.preset import TrainSettings, override
 from pipeline.gan import Discriminator, checkpoint, load_discriminator, load_generator, training
+from pipeline.gan import config as gan_config
 from pipeline.gan.augment import AugmentSettings
 from pipeline.gan.board import EVENTS
 from pipeline.gan.loss import Losses
@@ -26,23 +28,44 @@ from pipeline.gan.stages import train_stage
 from pipeline.gan.statefile import DivergedError
 from pipeline.gan.training import train
 
+# "auto" has all there is: path length, R1, style mixing, and ADA, which a target of 0 lets act soon.
 SETTINGS = TrainSettings(
-    kimg=0.12, batch=4, channel_base=64, channel_max=8, latent=8, snapshot_kimg=0.04, mirror=True, p_max=0.8
+    config="auto",
+    kimg=0.12,
+    batch=4,
+    channel_base=64,
+    channel_max=8,
+    latent=8,
+    snapshot_kimg=0.04,
+    mirror=True,
+    target=0.0,
+    p_max=0.8,
 )
 ITERATIONS, PER_SNAPSHOT = 30, 10
-RUN = """
-import sys
+# As published, p would need 500 thousand images for what shall happen here within 120: 0.08 in every adjustment.
+HASTE = 'config._RECIPES["auto"] = dataclasses.replace(config._RECIPES["auto"], ada_kimg=0.2)'
+RUN = f"""
+import dataclasses, sys
 from pathlib import Path
 from atlas.preset import TrainSettings
+from pipeline.gan import config
 from pipeline.gan.training import train
-train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3)
+{HASTE}
+
+def say(line):
+    print(line, flush=True)
+
+say("begun")
+train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), 3, log=say)
 """
 # Imports once, then forks a fresh process for each training: importing PyTorch takes longer than these trainings.
-FORKS = """
-import json, os, sys, traceback
+FORKS = f"""
+import dataclasses, json, os, sys, traceback
 from pathlib import Path
 from atlas.preset import TrainSettings
+from pipeline.gan import config
 from pipeline.gan.training import train
+{HASTE}
 
 def say(line):
     print(line, flush=True)
@@ -65,9 +88,12 @@ for line in sys.stdin:
 
 
 def launch(dataset: Path, out: Path, settings: TrainSettings) -> subprocess.Popen:
+    """Train in a process of its own; return when its imports are done and it begins."""
     command = [sys.executable, "-c", RUN, str(dataset), str(out), repr(settings)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "begun\n"
+    return process
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +116,13 @@ def start(tmp_path_factory):
     forks.stdout.close()
 
 
+@pytest.fixture(autouse=True)
+def haste(monkeypatch):
+    """Let p move here as fast as in the processes of `start` and `launch`."""
+    recipe = dataclasses.replace(gan_config._RECIPES["auto"], ada_kimg=0.2)
+    monkeypatch.setitem(gan_config._RECIPES, "auto", recipe)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -109,31 +142,45 @@ def unbroken(start, tiny_dataset, tmp_path_factory):
         EVENTS,
         "samples/latest.png",
         *(f"samples/{n:09d}.png" for n in (40, 80, 120)),
+        *(f"snapshots/{n:09d}.safetensors" for n in (40, 80, 120)),
     }
     return files
 
 
-LINEAGES = {
-    "chosen": [
-        "train.iteration:1",
-        "train.before-checkpoint:1",
-        "train.mid-checkpoint:1",  # while the first state file is still a temporary one
-        "train.mid-checkpoint:2",  # between the generator's file and the discriminator's
-        "train.after-checkpoint:2",
-    ],
-    "random": [f"train.iteration:{random.randint(2, PER_SNAPSHOT)}" for _ in range(3)],
-}
+CHOSEN = [
+    "train.iteration:1",
+    "train.before-checkpoint:1",
+    "train.mid-checkpoint:1",  # while the first state file is still a temporary one
+    "train.mid-checkpoint:2",  # between the generator's file and the discriminator's
+    "train.after-checkpoint:2",
+]
 
 
-@pytest.mark.parametrize("kills", LINEAGES.values(), ids=LINEAGES)
-def test_killed_again_and_again_it_ends_in_the_same_bytes(kills, start, unbroken, tiny_dataset, tmp_path):
-    for fault in kills:
+def test_killed_again_and_again_it_ends_in_the_same_bytes(start, unbroken, tiny_dataset, tmp_path):
+    for fault in CHOSEN:
         kept = (tmp_path / "training-state.safetensors").exists()
         code, news = start(tiny_dataset, tmp_path, SETTINGS, fault)
         assert code == -signal.SIGKILL, (fault, news)
         assert ("going on from" in news) == kept
     code, news = start(tiny_dataset, tmp_path, SETTINGS)
+    assert code == 0, news
+    assert "going on from 0.1 kimg" in news
+    assert contents(tmp_path) == unbroken
+
+
+def test_killed_at_random_it_goes_on_from_its_checkpoints(start, unbroken, tiny_dataset, tmp_path):
+    """Three kills, the first after the first checkpoint, so that each start after it resumes one."""
+    kept, kills = 0, []  # iterations in the last checkpoint
+    for earliest in (PER_SNAPSHOT + 1, 1, 1):
+        passing = random.randint(earliest, ITERATIONS - kept)  # each process counts from its own start
+        kills.append(passing)
+        code, news = start(tiny_dataset, tmp_path, SETTINGS, f"train.iteration:{passing}")
+        assert code == -signal.SIGKILL, (kills, news)
+        assert ("going on from" in news) == (kept > 0), (kills, news)
+        kept += (passing - 1) // PER_SNAPSHOT * PER_SNAPSHOT
+    code, news = start(tiny_dataset, tmp_path, SETTINGS)
     assert code == 0, (kills, news)
+    assert f"going on from {kept * SETTINGS.batch / 1000:.1f} kimg" in news, kills
     assert contents(tmp_path) == unbroken, kills
 
 
@@ -147,12 +194,12 @@ def test_a_resumed_run_repeats_no_more_than_one_checkpoint_interval(start, tiny_
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments(unbroken, tiny_dataset, tmp_path):
-    """By the clock, not at points in the code: while it starts, trains, writes, or between."""
-    begun = time.monotonic()
+    """By the clock, not at points in the code: while it prepares, trains, writes, or between."""
     timed = launch(tiny_dataset, tmp_path / "timed", SETTINGS)
+    begun = time.monotonic()
     assert timed.wait() == 0, timed.communicate()
     longest = time.monotonic() - begun
-    kills, out, finished = 0, tmp_path / "0", 0
+    kills, out, finished, resumed = 0, tmp_path / "0", 0, 0
     while kills < 20:
         process = launch(tiny_dataset, out, SETTINGS)
         try:
@@ -160,7 +207,8 @@ def test_killed_at_twenty_random_moments(unbroken, tiny_dataset, tmp_path):
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1
-        process.communicate()
+        news, _ = process.communicate()
+        resumed += "going on from" in news
         if process.returncode == 0:
             assert contents(out) == unbroken
             finished += 1
@@ -170,6 +218,7 @@ def test_killed_at_twenty_random_moments(unbroken, tiny_dataset, tmp_path):
     done = launch(tiny_dataset, out, SETTINGS)
     assert done.wait() == 0, done.communicate()
     assert contents(out) == unbroken
+    assert resumed > 0
 
 
 def test_a_finished_run_trains_on_as_if_it_had_been_longer(unbroken, tiny_dataset, tmp_path):
@@ -213,6 +262,25 @@ def test_what_comes_out(unbroken, tiny_dataset, tmp_path):
         assert -1 <= line["r_t"] <= 1
 
 
+def test_what_must_survive_a_kill_moves_in_the_unbroken_run(unbroken):
+    """Else the tests above could not tell whether it is kept: p, r_t, the mean path length, every loss, the moments."""
+    lines = [json.loads(line) for line in unbroken["stats.jsonl"].decode().splitlines()]
+    for name in ("p", "r_t", "pl_mean", "path_length", "loss_generator", "loss_fakes", "loss_photographs"):
+        assert len({line[name] for line in lines}) == len(lines), name
+    for line in lines[1:]:  # before and at the last checkpoint, so that what goes on from one has them
+        assert 0.1 < line["p"] < 0.8
+        assert line["pl_mean"] > 0
+    assert lines[0]["r1"] > 0
+
+
+def test_the_generator_of_every_snapshot_is_kept(unbroken, tmp_path):
+    kept = [unbroken[f"snapshots/{n:09d}.safetensors"] for n in (40, 80, 120)]
+    assert len(set(kept)) == 3
+    assert kept[-1] == unbroken["generator.safetensors"]
+    (tmp_path / "g.safetensors").write_bytes(kept[0])
+    assert load_generator(tmp_path / "g.safetensors").img_resolution == 16
+
+
 def test_another_seed_gives_another_generator(unbroken, tiny_dataset, tmp_path):
     train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.04), 4, log=lambda line: None)
     assert contents(tmp_path)["samples/000000040.png"] != unbroken["samples/000000040.png"]
@@ -220,7 +288,8 @@ def test_another_seed_gives_another_generator(unbroken, tiny_dataset, tmp_path):
 
 def test_starting_over_forgets_everything(unbroken, tiny_dataset, tmp_path):
     train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.04), 4, log=lambda line: None)
-    (tmp_path / "samples" / "000000999.png").write_bytes(b"of an earlier run")
+    for name in ("samples/000000999.png", "snapshots/000000999.safetensors"):
+        (tmp_path / name).write_bytes(b"of an earlier run")
     with pytest.raises(InputError, match="seed 4 became 3"):
         train(tiny_dataset, tmp_path, SETTINGS, 3)  # refused, and nothing lost
     assert (tmp_path / "training-state.safetensors").exists()
@@ -250,6 +319,7 @@ def test_a_state_of_another_run_is_refused(begun, tiny_dataset):
 
 def test_a_state_from_before_some_settings_goes_on(unbroken, tiny_dataset, tmp_path):
     train(tiny_dataset, tmp_path, override(SETTINGS, kimg=0.08), 3, log=lambda line: None)
+    assert (tmp_path / "generator.safetensors").read_bytes() == unbroken["snapshots/000000080.safetensors"]
     path = tmp_path / "training-state.safetensors"
     with safe_open(path, "pt") as file:
         facts = json.loads(file.metadata()["training"])
@@ -337,6 +407,7 @@ def test_augmentation_can_be_switched_off(tiny_dataset, tmp_path):
 
 def test_p_follows_the_signs_of_logits_on_photographs(tiny_dataset, tmp_path, monkeypatch):
     """r_t is their mean over four iterations, those of R1's pass too; p moves by its speed towards the target."""
+    monkeypatch.undo()  # at the published speed
     seen = []
     note = Notes.logits
     monkeypatch.setattr(Notes, "logits", lambda notes, logits: (seen.append(logits.sign().mean()), note(notes, logits)))

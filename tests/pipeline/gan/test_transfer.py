@@ -1,5 +1,6 @@
 """Training that begins from networks there are already."""
 
+import dataclasses
 import json
 
 import pytest
@@ -67,6 +68,21 @@ def test_the_first_weights_are_the_checkpoint_s(kind, with_discriminator, checkp
     assert torch.equal(state["G.synthesis.b8.conv0.noise_const"], networks[0].synthesis.b8.conv0.noise_const)
     moved = (state["D.b16.conv0.weight"] - networks[1].b16.conv0.weight).abs().max()
     assert (moved < 0.01) == with_discriminator
+
+
+def test_a_limit_on_activations_that_is_not_taken_over_is_said(make_generator, tiny_dataset, tmp_path):
+    """Networks of the official float16 training have one; float32 trains without."""
+    folder, news = tmp_path / "first", []
+    folder.mkdir()
+    save_network(make_generator(dataclasses.replace(G_ARCH, conv_clamp=256.0)), folder / "generator.safetensors")
+    save_network(Discriminator(D_ARCH), folder / "discriminator.safetensors")
+    train(tiny_dataset, tmp_path / "out", override(SETTINGS, init=str(folder)), 3, log=news.append)
+    assert f"train: beginning from {folder}, its generator limits activations to ±256, here to nothing" in news
+    save_network(make_generator(G_ARCH), folder / "generator.safetensors")
+    config, beginning = configure(override(SETTINGS, init=str(folder)), 16)
+    assert beginning.news("first", config) == "train: beginning from first"
+    half = dataclasses.replace(config, precision="fp16")
+    assert beginning.news("first", half).count("limits activations to nothing, here to ±256") == 2
 
 
 def test_a_kill_does_not_begin_again(checkpoint, tiny_dataset, tmp_path):

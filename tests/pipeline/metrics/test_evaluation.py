@@ -68,6 +68,14 @@ def photographs(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory):
+    path = tmp_path_factory.mktemp("unseen") / "unseen.zip"
+    items = [(photo(block), image) for block, image in enumerate(street(60, 2))]
+    write_dataset(path, items, {"licence": "", "attribution": ""})
+    return path
+
+
 def tiny(resolution=32, seed=0):
     torch.manual_seed(seed)
     return Generator(GeneratorArchitecture(16, 0, 16, resolution, 3, 2, (16,) * (resolution.bit_length() - 2))).eval()
@@ -121,6 +129,66 @@ def test_an_untrained_generator_is_far_from_photographs_and_copies_nothing(evalu
     assert distances == sorted(distances)
 
 
+def test_without_photographs_held_out_it_says_that_they_were_seen(evaluated):
+    report, _ = evaluated
+    assert report["held_out"] is None
+    assert report["compared_with"].startswith("the photographs of the dataset, which the generator has seen")
+    assert report["memorisation"]["held_out_are"].startswith(
+        "whole blocks of the dataset, which the generator has seen"
+    )
+
+
+def test_with_photographs_held_out_all_is_held_against_these(copying, copied, unseen):
+    """A generator that gives back what it was shown is as good as perfect with these, and flagged against others."""
+    alone, _ = copied
+    report, out = copying(unseen)
+    assert (report["held_out"]["file"], report["held_out"]["photographs"], report["dataset"]["photographs"]) == (
+        "unseen.zip",
+        60,
+        160,
+    )
+    assert "never saw" in report["compared_with"]
+    assert {n["photographs"] for n in report["numbers"]} == {60}
+    assert [n["name"] for n in report["numbers"]] == [n["name"] for n in alone["numbers"]]
+    for mine, other in zip(report["numbers"], alone["numbers"], strict=True):
+        assert mine["value"] != other["value"], mine["name"]
+    assert alone["numbers"][3]["value"] == 1.0  # precision: each sample is one of the photographs
+    found = report["memorisation"]
+    assert (found["flagged"], found["held_out"], found["rest"]) == (True, 60, 160)
+    assert "never saw" in found["held_out_are"]
+    rows = (out / "False" / "nearest.csv").read_text().splitlines()
+    assert rows == (out / "True" / "nearest.csv").read_text().splitlines()
+    for i, row in enumerate(rows[1:]):
+        sample, file, distance = row.split(",")
+        assert (sample, file) == (str(i), f"00000/img{i + 7:08d}.png")
+        assert float(distance) < 1e-3
+
+
+def test_photographs_that_are_not_held_out_are_refused(generator, photographs, unseen, tmp_path):
+    with pytest.raises(InputError, match=r"160 of its 160 are in .*dataset\.zip too"):
+        evaluate(generator, photographs, tmp_path, SETTINGS, 1, held_out=photographs)
+    mixed = tmp_path / "mixed.zip"
+    images = np.concatenate([street(30, 2), street(160, 1)[100:101]])
+    write_dataset(mixed, [(photo(i), image) for i, image in enumerate(images)], {"licence": "", "attribution": ""})
+    with pytest.raises(InputError, match="1 of its 31 are in"):
+        evaluate(generator, photographs, tmp_path, SETTINGS, 1, held_out=mixed)
+    small = tmp_path / "small.zip"
+    write_dataset(small, [(photo(i), x[::2, ::2]) for i, x in enumerate(street(30, 2))], {"licence": ""})
+    with pytest.raises(InputError, match="must hold photographs of 32 px"):
+        evaluate(generator, photographs, tmp_path, SETTINGS, 1, held_out=small)
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_the_nearest_photograph_of_every_sample_is_written(evaluated):
+    report, out = evaluated
+    header, *rows = (out / "nearest.csv").read_text().splitlines()
+    assert header == "sample,photograph,distance"
+    assert [int(row.split(",")[0]) for row in rows] == list(range(SETTINGS.samples))
+    by_distance = sorted(rows, key=lambda row: float(row.split(",")[2]))
+    closest = report["memorisation"]["closest"]
+    assert [row.split(",")[1] for row in by_distance[:10]] == [pair["photograph"] for pair in closest]
+
+
 def test_sheets(evaluated):
     _, out = evaluated
     with Image.open(out / "samples.jpg") as sheet:
@@ -133,14 +201,31 @@ def test_same_seed_same_bytes_whatever_lies_there(evaluated, generator, photogra
     _, out = evaluated
     (tmp_path / "metrics.json").write_text("old")
     evaluate(generator, photographs, tmp_path, SETTINGS, 1)
-    for name in ("metrics.json", "samples.jpg", "nearest.jpg"):
+    for name in ("metrics.json", "samples.jpg", "nearest.jpg", "nearest.csv"):
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
 
 
-def test_a_generator_that_copies_is_flagged(generator, photographs, tmp_path, monkeypatch):
-    shown = street(160, 1)
-    monkeypatch.setattr(Samples, "__call__", lambda self, start, stop: shown[start + 7 : stop + 7])
-    report = evaluate(generator, photographs, tmp_path, dataclasses.replace(SETTINGS, pairs=0), 1)
+@pytest.fixture(scope="module")
+def copying(generator, photographs, tmp_path_factory):
+    """Give a function that evaluates a generator that gives back what it was shown."""
+    shown, out = street(160, 1), tmp_path_factory.mktemp("copying")
+
+    def run(held_out):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Samples, "__call__", lambda self, start, stop: shown[start + 7 : stop + 7])
+            settings = dataclasses.replace(SETTINGS, pairs=0)
+            return evaluate(generator, photographs, out / str(held_out is None), settings, 1, held_out=held_out), out
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def copied(copying):
+    return copying(None)
+
+
+def test_a_generator_that_copies_is_flagged(copied):
+    report, _ = copied
     found = report["memorisation"]
     assert found["flagged"] is True
     assert found["mann_whitney_p"] < 1e-4
@@ -205,7 +290,7 @@ def test_bad_input_is_refused(generator, photographs, tmp_path):
         FeatureFiles(lpips=tmp_path / "lpips.pth")
 
 
-def test_the_command(generator, photographs, tmp_path):
+def test_the_command(generator, photographs, unseen, tmp_path):
     command = ["metrics", str(generator), "--data", str(photographs), "--out", str(tmp_path / "m")]
     command += ["--samples", "20", "--photographs", "40", "--pairs", "2", "--json"]
     done = CliRunner().invoke(main, command)
@@ -214,6 +299,11 @@ def test_the_command(generator, photographs, tmp_path):
     assert report["settings"]["samples"] == 20
     assert report["dataset"]["photographs"] == 40
     assert "KID (EfficientNet-Lite0 features)" in done.stderr
+    assert "which the generator has seen" in done.stderr
     again = CliRunner().invoke(main, command)
     assert "metrics: up to date" in again.stderr
+    held = CliRunner().invoke(main, [*command, "--held-out", str(unseen)])
+    assert held.exit_code == 0, held.output
+    assert "metrics: compared with photographs of another dataset, which the generator never saw" in held.stderr
+    assert json.loads(held.stdout)["held_out"]["photographs"] == 40
     assert evaluation.REPORT == "metrics.json"

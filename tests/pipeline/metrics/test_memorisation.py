@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.metrics.memorisation import memorisation
+from pipeline.metrics.memorisation import memorisation as compare
 
 
 @pytest.fixture
@@ -12,6 +12,11 @@ def photographs():
 
 
 HELD_OUT = np.arange(200) % 10 == 0
+
+
+def memorisation(samples, photographs, held_out):
+    """With a part of the photographs standing for new ones."""
+    return compare(samples, photographs, photographs[held_out], photographs[~held_out])
 
 
 def test_copies_are_flagged(photographs):
@@ -52,3 +57,17 @@ def test_nothing_is_said_where_too_few_are_held_out(photographs):
     assert found.flagged is None
     assert found.p_value is None
     assert found.distance.max() < 1e-6
+
+
+def test_copies_of_any_photograph_are_flagged_against_photographs_never_seen(photographs):
+    """Also of those that would stand for new ones, had none been held out: there they pass for new."""
+    rng = np.random.default_rng(1)
+    copies = photographs[HELD_OUT][rng.integers(0, HELD_OUT.sum(), 100)] + 0.05 * rng.standard_normal((100, 16))
+    unseen = np.random.default_rng(3).standard_normal((100, 16))
+    found = compare(copies, photographs, unseen)
+    assert found.flagged
+    assert (found.samples, found.held_out, found.rest) == (100, 100, 200)
+    assert found.median_sample < found.median_held_out / 5
+    assert not memorisation(copies, photographs, HELD_OUT).flagged
+    fresh = np.random.default_rng(4).standard_normal((100, 16))
+    assert not compare(fresh, photographs, unseen).flagged
