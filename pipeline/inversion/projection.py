@@ -119,7 +119,8 @@ class _Paths:
 
     def __init__(self, w: Tensor, maps: NoiseMaps, targets: Tensor, features: FeatureFunction) -> None:
         self.rows = np.arange(len(w))
-        self.w, self.maps, self.targets = w.requires_grad_(), maps, targets
+        self.w, self.maps = w.requires_grad_(), maps
+        self.targets = targets.contiguous(memory_format=torch.channels_last)  # as the images will lie
         for stack in maps.stacks.values():
             stack.requires_grad_()
         with torch.no_grad():
@@ -184,7 +185,7 @@ def projection(
         codes = (noisy.expand(-1, generator.num_ws, -1),)
         images = _shrunk(functional_call(generator.synthesis, paths.maps.buffers(), codes, {"noise_mode": "const"}))
         distance = (features(images) - paths.wanted).square().sum(1)
-        distance = distance + settings.pixel_weight * l2(images, paths.targets)
+        distance = distance + settings.pixel_weight * l2(_pixels(images), _pixels(paths.targets))
         regulariser = paths.descend(distance, settings.noise_weight, clocks.learning_rates())
         distance = distance.detach()
         finished = clocks.advance(distance)
@@ -209,6 +210,14 @@ def _first_codes(
         return statistics.mean.to(targets).expand(len(targets), layers, -1).clone()
     start = start.to(targets)
     return start.clone() if layers > 1 else start.mean(1, keepdim=True)
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """Return [N, C, H, W] as [N, H, W, C], as which the generator's images lie in memory.
+
+    So their gradient comes in this order too. In the other one it would slow down the generator's backward pass.
+    """
+    return images.permute(0, 2, 3, 1)
 
 
 def _shrunk(images: Tensor) -> Tensor:
