@@ -20,6 +20,7 @@ _HUES = (
     *("cyan", "sky blue", "blue", "violet", "magenta", "rose"),
 )  # every 30°
 _SHOWN_HUES = 4
+_TO = "\u00a0to\u00a0"  # an interval breaks from its value where a table is narrow, and not within
 _KINDS = {
     "orthogonal": "Others’ scores held",
     "partial": "Others’ percentiles held",
@@ -74,7 +75,7 @@ def _units(found: Mapping[str, Any], steps: int) -> Table:
             " ".join(
                 (
                     f"{100 * _at(curve, 'percentile', k / steps):.0f}",
-                    f"({100 * _at(curve, 'low', k / steps):.0f} to {100 * _at(curve, 'high', k / steps):.0f})",
+                    f"({100 * _at(curve, 'low', k / steps):.0f}{_TO}{100 * _at(curve, 'high', k / steps):.0f})",
                 )
             )
             for k in shown
@@ -184,7 +185,7 @@ def _at(curve: Mapping[str, Sequence[float]], name: str, place: float) -> float:
 
 def _interval(cell: Sequence[Any], digits: int = 2) -> str:
     mean, low, high = (float(v) for v in cell)
-    return f"{_minus(mean, digits)} ({_minus(low, digits)} to {_minus(high, digits)})"
+    return f"{_minus(mean, digits)} ({_minus(low, digits)}{_TO}{_minus(high, digits)})"
 
 
 def _minus(value: float, digits: int) -> str:

@@ -139,22 +139,22 @@ def test_the_tables(read):
     assert units.columns == ("Measure", "−5", "−2", "0", "+2", "+5")
     assert units.rows[0] == (
         "Health",
-        "20 (10 to 30)",
-        "38 (28 to 48)",
-        "50 (40 to 60)",
-        "62 (52 to 72)",
-        "80 (70 to 90)",
+        "20 (10\u00a0to\u00a030)",
+        "38 (28\u00a0to\u00a048)",
+        "50 (40\u00a0to\u00a060)",
+        "62 (52\u00a0to\u00a072)",
+        "80 (70\u00a0to\u00a090)",
     )
     changes = found["What changes in the pictures from −5 to +5"]
-    assert changes.rows[0] == ("Vegetation, % of the picture", *(["−3.1 (−5.0 to +0.2)"] * 3))
+    assert changes.rows[0] == ("Vegetation, % of the picture", *(["−3.1 (−5.0\u00a0to\u00a0+0.2)"] * 3))
     assert [r[0] for r in changes.rows[5:]] == [
         f"Hue {name}, % of the colour" for name in ("red", "yellow", "green", "cyan")
     ]
-    assert changes.rows[6][1] == "−30.0 (−31.0 to −29.0)"
+    assert changes.rows[6][1] == "−30.0 (−31.0\u00a0to\u00a0−29.0)"
     assert "It does not say why" in changes.note
     validation = found["What was planted, and what the walks move"]
     assert validation.rows[0] == (
-        "Others’ scores held (the sliders): health", *(["+0.50 (+0.40 to +0.60)"] * 3), "5.5",
+        "Others’ scores held (the sliders): health", *(["+0.50 (+0.40\u00a0to\u00a0+0.60)"] * 3), "5.5",
     )  # fmt: skip
     assert "is not reached" in validation.note
     assert all(len(r) == len(t.columns) for t in found.values() for r in t.rows)

@@ -60,13 +60,27 @@ def built(tmp_path_factory):
 
 
 def report():
-    """Rows as wide as real ones are."""
+    """Tables as wide as real ones are."""
+    cell = [-12.34, -12.34, -12.34]
+    kind = {"table": [[cell] * 3] * 3, "times": [10.5] * 3, "reached": False}
+    look = {"change": -0.123, "interval": [-0.123, -0.123]}
+    looks = dict.fromkeys(("vegetation", "sky", "brightness", "saturation", "edges"), look)
+    curve = {name: [0.0, 1.0] for name in ("at", "percentile", "low", "high")}
+    typicality = {"at": [-1, -0.5, 0, 0.5, 1], "typicality": dict.fromkeys(AXES, [0.01] * 5)}
+    names = ["hedge", "door_hue", "brick_tone"]
     row = {"precision": 0.7, "recall": 0.6, "f1": 0.65, "auc": 0.71, "f1_interval": [0.6, 0.7]}
     row |= {"auc_interval": [0.62, 0.79], "n": 12345, "n_train": 987, "areas": 1187, "folds": 5}
     paper = {"method": "E4E", "precision": 0.794, "recall": 0.721, "f1": 0.756}
     protocols = ({"protocol": "random"}, {"protocol": "blocks", "p": 0.0049})
     return {
         "references": ["features"],
+        "directions": {"projector": "partial"},
+        "units": {"projector": dict.fromkeys(AXES, curve)},
+        "moves": {"projector": {"bases": 12, "measured": [[cell] * 3] * 3}},
+        "changes": {"projector": {"bases": 64, "axes": dict.fromkeys(AXES, looks), **typicality}},
+        "validation": {
+            "projector": {"attributes": names, "bases": 64, "bar": 5.0, "kinds": {"partial": kind, "orthogonal": kind}}
+        },
         "table1": [
             {"axis": axis, "method": method, **row, **protocol}
             for method in ("projector", "features")
