@@ -222,14 +222,17 @@ def test_devices_and_precisions(generator_file):
 
 def test_float32_of_a_gpu_is_float32(monkeypatch):
     """PyTorch's default rounds the inputs of convolutions there to 10 bits."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
-    checkpoint.check_device("cpu")
-    assert torch.backends.cudnn.allow_tf32
-    monkeypatch.setattr(checkpoint.torch, "empty", lambda *size, device: None)  # as if there were one
-    checkpoint.check_device("cuda")
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.allow_tf32, matmul.allow_tf32)
+    try:
+        cudnn.allow_tf32 = matmul.allow_tf32 = True
+        checkpoint.check_device("cpu")
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == (True, True)
+        monkeypatch.setattr(checkpoint.torch, "empty", lambda *size, device: None)  # as if there were a GPU
+        checkpoint.check_device("cuda")
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == (False, False)
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def test_a_network_says_what_it_computes_in(generator_file, tmp_path, monkeypatch):

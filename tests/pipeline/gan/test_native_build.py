@@ -207,7 +207,7 @@ def test_a_check_that_breaks_off_is_a_check_that_fails(tmp_path, error):
     code = (
         "from pipeline.gan.native import loader\n"
         f"def fail(native): raise {error}\n"
-        "loader._load, loader._KINDS['cpu'] = lambda recipe: None, (lambda: None, fail)\n" + USE.replace(";", "\n")
+        "loader._load, loader._KINDS['cpu'] = lambda recipe: None, (lambda: None, fail)\n" + USE
     )
     out, err = run(code, environment(tmp_path))
     assert out == "True"
