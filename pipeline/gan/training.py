@@ -26,11 +26,13 @@ from pipeline.gan.notes import Notes
 from pipeline.gan.optimizer import Adam
 from pipeline.gan.processes import ALONE, Processes, Share
 from pipeline.gan.state import TrainingState
+from pipeline.gan.steady import steady
 from pipeline.gan.stream import PhotographStream
 from pipeline.gan.transfer import configure
 from pipeline.photos.dataset import open_dataset
 
 
+@steady()
 def train(
     dataset: Path,
     out: Path,
