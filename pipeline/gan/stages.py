@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atlas.errors import InputError
 from atlas.preset import TrainSettings
 from atlas.progress import Progress, silent
-from atlas.stage import Log, Stage, forget, run_stage
+from atlas.stage import Log, Stage, Work, forget, run_stage
 from pipeline.gan.config import TrainConfig
 from pipeline.gan.transfer import configure, initial_files
 from pipeline.photos.dataset import open_dataset
@@ -33,10 +33,11 @@ def train_stage(
     log: Log = print,
     progress: Progress = silent,
     processes: Processes | None = None,
-) -> tuple[Stage, Callable[[bool], None]]:
+) -> tuple[Stage, Work]:
     """Return the stage that trains on ``dataset`` into ``folder``, and its work (`atlas.stage.run_stage`).
 
     Its settings are all hyperparameters as resolved, so that a changed rule runs the stage as a changed preset does.
+    Its record says whether native operators ran, which round otherwise than the plain ones.
 
     Raises:
         InputError: the dataset or a setting cannot be used.
@@ -61,10 +62,14 @@ def train_stage(
         discard=lambda: (folder / "training-state.safetensors").unlink(missing_ok=True),
     )
 
-    def work(resume: bool) -> None:
-        from pipeline.gan.processes import ALONE
-        from pipeline.gan.training import train  # here, so that planning a run imports no PyTorch
+    def work(resume: bool) -> dict[str, bool]:
+        import torch  # here, with all that needs it, so that planning a run imports no PyTorch
 
+        from pipeline.gan.native import times_given
+        from pipeline.gan.processes import ALONE
+        from pipeline.gan.training import train
+
+        before = times_given(torch.device(device))
         train(
             dataset,
             folder,
@@ -76,12 +81,13 @@ def train_stage(
             progress=progress,
             processes=processes or ALONE,
         )
+        return {"native_operators": times_given(torch.device(device)) > before}
 
     return stage, work
 
 
 def run_train_stage(
-    stage: Stage, work: Callable[[bool], None], processes: Processes, *, start_over: bool = False, log: Log = print
+    stage: Stage, work: Work, processes: Processes, *, start_over: bool = False, log: Log = print
 ) -> None:
     """Run the stage of `train_stage` on its own, in all processes of a training.
 
@@ -98,9 +104,9 @@ def run_train_stage(
             work(told == go_on)
         return
 
-    def work_together(resume: bool) -> None:
+    def work_together(resume: bool) -> Mapping[str, Any] | None:
         processes.tell(go_on if resume else begin)
-        work(resume)
+        return work(resume)
 
     if start_over:
         forget(stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -19,6 +20,7 @@ from pipeline.gan.native.build import BuildError, Recipe, build, cpu_recipe, cud
 SWITCH = "ATLAS_NATIVE"
 TOLERANCE = 1e-4  # of the self-check, relative to the largest value of a result, in float32
 _log = logging.getLogger(__name__)
+_given: Counter[str] = Counter()
 
 
 def operators(device: torch.device) -> Any | None:
@@ -27,7 +29,15 @@ def operators(device: torch.device) -> Any | None:
     The first call compiles them if need be, which takes half a minute, and checks them. If they are not to be had, a
     line on standard error says why, once.
     """
-    return _operators(device.type)
+    native = _operators(device.type)
+    if native is not None:
+        _given[device.type] += 1
+    return native
+
+
+def times_given(device: torch.device) -> int:
+    """Return how often `operators` has given compiled ones for such a device: if more often now, they have run."""
+    return _given[device.type]
 
 
 @cache

@@ -1,6 +1,7 @@
 """Native operators against their plain twins: values, first and second derivatives, and repeatability."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -8,11 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atlas.preset import TrainSettings
+from atlas.stage import run_stage
 from pipeline.gan import activation, ops, resample, winograd
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture
 from pipeline.gan.loss import Losses
 from pipeline.gan.native import operators
 from pipeline.gan.networks import Discriminator, Generator
+from pipeline.gan.stages import train_stage
 from pipeline.gan.training import train
 
 pytestmark = pytest.mark.skipif(operators(torch.device("cpu")) is None, reason="no native operators on this machine")
@@ -260,3 +263,17 @@ def test_training_that_goes_on_ends_in_the_same_bytes(tiny_dataset, tmp_path, mo
     assert calls
     for name in ("training-state.safetensors", "generator.safetensors", "discriminator.safetensors"):
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes(), name
+
+
+def test_the_record_says_whether_native_operators_ran(tiny_dataset, tmp_path, plainly):
+    settings = TrainSettings(kimg=0.008, batch=4, channel_base=256, channel_max=16, latent=8, snapshot_kimg=0.008)
+
+    def record(folder):
+        stage, work = train_stage(tiny_dataset, settings, 3, "cpu", folder, log=lambda line: None)
+        run_stage(stage, work, log=lambda line: None)
+        return json.loads((folder / "stage.json").read_text())
+
+    native, plain = record(tmp_path / "native"), plainly(lambda: record(tmp_path / "plain"))
+    assert native["measured"] == {"native_operators": True}
+    assert plain["measured"] == {"native_operators": False}
+    assert native["key"] == plain["key"]
