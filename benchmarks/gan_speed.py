@@ -6,7 +6,8 @@
 
 Sections: "generator" renders (128 px, channel base 4096, at most 128 channels, z = w = 128, batch 16), "training" makes
 steps (64 px, base 2048, at most 64 channels, batch 16: generator, discriminator, R1 every 16th, optimisers; no
-augmentation, no averaging), "operators" times single operators, "memory" the peak of training.
+augmentation, no averaging), "earned" says how many times as fast these are with a part of ours as without it,
+"operators" times single operators, "memory" the peak of training.
 
 The twin (`plain_twin.py`) is the same network written with the operators as they are usually written, and is run in
 turn with ours, so that the ratio holds on a machine that others use too; the median of the ratios is what to quote. The
@@ -29,21 +30,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gan_training
 import plain_twin
 import torch
 import torch.nn.functional as F
+from gan_training import BATCH, PARTS, R1_INTERVAL, STEADY, Trainer, make_generator
 from torch import Tensor
 
 from pipeline.gan import activation, ops, resample, winograd
-from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture, channel_widths
 from pipeline.gan.checkpoint import bf16_is_native, set_precision
-from pipeline.gan.loss import Losses
 from pipeline.gan.native import operators
-from pipeline.gan.networks import Discriminator, Generator
-from pipeline.gan.optimizer import Adam
+from pipeline.gan.networks import Generator
 
-SECTIONS = ("generator", "training", "operators", "memory")
-BATCH, R1_INTERVAL = 16, 16
+SECTIONS = ("generator", "training", "earned", "operators", "memory")
 LIMIT_LAYERS = ((64, 128, 64), (128, 128, 32), (256, 256, 32), (512, 512, 16))  # channels in, out, side
 
 
@@ -55,22 +54,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the processor; all by default")
     parser.add_argument("--rounds", type=int, default=5, help="of ours and the twin in turn")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
-    parser.add_argument("--peak", choices=("ours", "twin"), help="print the peak memory of training, alone")
     given = parser.parse_args()
     unknown = set(given.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     torch.set_num_threads(given.threads)
-    if given.peak:
-        print(peak_memory(given.peak, given.device))
-        return
     wanted = given.sections or SECTIONS
     result: dict[str, Any] = {"machine": machine(given.device)}
     result["limit_gflops"] = round(convolution_limit(given.device) / 1e9, 1)
     if "generator" in wanted:
         result["generator"] = generator_speed(given.device, given.rounds, result["limit_gflops"])
     if "training" in wanted:
-        result["training"] = training_speed(given.device, given.rounds)
+        result["training"] = training_speed(given.device, given.threads, given.rounds)
+    if "earned" in wanted:
+        result["earned"] = earned(given.device, given.threads, given.rounds)
     if "operators" in wanted:
         result["operators"] = operator_times(given.device, given.rounds)
     if "memory" in wanted:
@@ -101,26 +98,6 @@ def processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-def make_generator(resolution: int, base: int, widest: int, latent: int, device: str) -> Generator:
-    """Return a generator with random weights, noise switched on."""
-    torch.manual_seed(0)
-    widths = channel_widths(resolution, base, widest)
-    G = Generator(GeneratorArchitecture(latent, 0, latent, resolution, 3, 2, widths))
-    with torch.no_grad():
-        for name, parameter in G.named_parameters():
-            if name.endswith("noise_strength"):
-                parameter.fill_(0.1)
-    return G.to(device)
-
-
-def make_discriminator(resolution: int, base: int, widest: int, device: str) -> Discriminator:
-    """Return a discriminator with random weights."""
-    torch.manual_seed(1)
-    return Discriminator(DiscriminatorArchitecture(0, resolution, 3, channel_widths(resolution, base, widest))).to(
-        device
-    )
 
 
 def finished(device: str) -> float:
@@ -209,82 +186,46 @@ def rates(seconds: dict[str, list[float]], images: int) -> dict[str, Any]:
     for name in seconds:
         if name != "twin":
             ratios = [b / a for a, b in zip(seconds[name], seconds["twin"], strict=True)]
-            result[f"{name}_times_the_twin"] = {
-                "median": round(statistics.median(ratios), 2),
-                "least": round(min(ratios), 2),
-                "most": round(max(ratios), 2),
-            }
+            result[f"{name}_times_the_twin"] = spread(ratios)
     return result
 
 
-def training_step(who: str, device: str, precision: str = "fp32") -> Callable[[int], None]:
-    """Return a function that makes one training step, given its number."""
-    G, D = make_generator(64, 2048, 64, 64, device), make_discriminator(64, 2048, 64, device)
-    rng = torch.Generator(device).manual_seed(2)
-    real = torch.randn(BATCH, 3, 64, 64, generator=rng, device=device)
-    if who == "twin":
-        return twin_step(G, D, real)
-    for network in (G, D):
-        set_precision(network, precision, device)
-    losses = Losses(G, D, augment=lambda images: images, rng=rng, gamma=1.0)
-    adam_g, adam_d = Adam(G, 0.002, 0.99, 1e-8), Adam(D, 0.002, 0.99, 1e-8)
-
-    def step(number: int) -> None:
-        D.requires_grad_(False)
-        losses.generator(torch.randn(BATCH, 64, generator=rng, device=device)).mean().backward()
-        adam_g.step()
-        D.requires_grad_(True)
-        fake, true, _ = losses.discriminator(torch.randn(BATCH, 64, generator=rng, device=device), real)
-        (fake.mean() + true.mean()).backward()
-        adam_d.step()
-        if number % R1_INTERVAL == 0:
-            penalty, _ = losses.r1(real)
-            (penalty.mean() * R1_INTERVAL).backward()
-            adam_d.step()
-
-    return step
-
-
-def twin_step(G: Generator, D: Discriminator, real: Tensor) -> Callable[[int], None]:
-    """Return the twin's step: activations scaled rather than kernels grouped, as the official code trains."""
-    adam_g, adam_d = (torch.optim.Adam(n.parameters(), 0.002, betas=(0.0, 0.99), eps=1e-8) for n in (G, D))
-
-    def render() -> Tensor:
-        ws = plain_twin.mapping(G, torch.randn(BATCH, 64, device=real.device))
-        return plain_twin.synthesis(G, ws, "random", grouped=False)
-
-    def step(number: int) -> None:
-        D.requires_grad_(False)
-        F.softplus(-plain_twin.discriminator(D, render())).mean().backward()
-        update(adam_g)
-        D.requires_grad_(True)
-        with torch.no_grad():
-            fakes = render()
-        F.softplus(plain_twin.discriminator(D, fakes)).mean().backward()
-        F.softplus(-plain_twin.discriminator(D, real)).mean().backward()
-        update(adam_d)
-        if number % R1_INTERVAL == 0:
-            images = real.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(plain_twin.discriminator(D, images).sum(), images, create_graph=True)
-            (slope.square().sum([1, 2, 3]).mean() * 0.5 * R1_INTERVAL).backward()
-            update(adam_d)
-
-    def update(adam: torch.optim.Optimizer) -> None:
-        adam.step()
-        adam.zero_grad(set_to_none=True)
-
-    return step
-
-
-def training_speed(device: str, rounds: int) -> dict[str, Any]:
-    """Time 16 training steps, R1 in one of them, ours against the twin's."""
-    steps = {"ours": training_step("ours", device), "twin": training_step("twin", device)}
-    if bf16_is_native(device):
-        steps["ours_bf16"] = training_step("ours", device, "bf16")
-    works: dict[str, Callable[[], object]] = {
-        name: lambda step=step: [step(number) for number in range(R1_INTERVAL)] for name, step in steps.items()
+def spread(ratios: list[float]) -> dict[str, float]:
+    """Return median and extremes of some ratios."""
+    return {
+        "median": round(statistics.median(ratios), 2),
+        "least": round(min(ratios), 2),
+        "most": round(max(ratios), 2),
     }
-    return rates(in_turn(works, rounds, device), BATCH * R1_INTERVAL)
+
+
+def training_speed(device: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Time 16 training steps, R1 in one of them, ours against the twin's."""
+    whose = {"ours": ["ours"], "twin": ["twin"]}
+    if bf16_is_native(device):
+        whose["ours_bf16"] = ["ours", "--precision", "bf16"]
+    return rates(trained(whose, device, threads, rounds), BATCH * R1_INTERVAL)
+
+
+def earned(device: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Return how many times as fast training is with each part as without it, all others on: medians and extremes."""
+    whose = {"all": ["ours"]} | {part: ["ours", "--without", part] for part in (*PARTS, STEADY)}
+    seconds = trained(whose, device, threads, rounds)
+    return {
+        part: spread([without / all_ for without, all_ in zip(times, seconds["all"], strict=True)])
+        for part, times in seconds.items()
+        if part != "all"
+    }
+
+
+def trained(whose: dict[str, list[str]], device: str, threads: int, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of 16 steps in each round, each in a process of its own with these arguments."""
+    trainers = {name: Trainer(who, device, str(threads), *more) for name, (who, *more) in whose.items()}
+    try:
+        return in_turn(trainers, rounds, device)
+    finally:
+        for trainer in trainers.values():
+            trainer.close()
 
 
 def operator_times(device: str, rounds: int) -> dict[str, Any]:
@@ -314,6 +255,9 @@ def operator_times(device: str, rounds: int) -> dict[str, Any]:
     noise = torch.randn(64, 64, device=device)
     result["a layer of the generator, 64 at 64 px"] = compared(
         x, w, lambda x, w: ops.modulated_lrelu(x, w.float(), styles, noise, b, 1, f), device, rounds
+    )
+    result["a layer of the discriminator, 64 at 64 px"] = compared(
+        x, w, lambda x, w: ops.conv2d_lrelu(x, w, b, padding=1), device, rounds
     )
     return result
 
@@ -367,30 +311,9 @@ class without_native:  # noqa: N801
             module.operators = self.saved
 
 
-def peak_memory(who: str, device: str) -> int:
-    """Return how many MiB training needs beyond what was there before its first step."""
-    if torch.device(device).type == "cuda":
-        step = training_step(who, device)
-        torch.cuda.reset_peak_memory_stats(device)
-        step(0)
-        return torch.cuda.max_memory_allocated(device) >> 20
-    operators(torch.device(device))
-    step = training_step(who, device)
-    before = high_water()
-    for number in range(3):
-        step(number)
-    return (high_water() - before) >> 10
-
-
-def high_water() -> int:
-    """Return the most memory that this process has had so far, in KiB; what rusage says is its parent's at first."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-
-
 def memory_of(who: str, given: argparse.Namespace) -> int:
     """Return `peak_memory` of a process of its own."""
-    command = [sys.executable, __file__, "--peak", who, "--device", given.device, "--threads", str(given.threads)]
+    command = [sys.executable, gan_training.__file__, who, given.device, str(given.threads), "--peak"]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

@@ -13,7 +13,7 @@ of all (`Processes.gather`). What remains different is the order in which number
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from atlas.errors import AtlasError, InputError
 from atlas.progress import Progress, silent
-from atlas.stage import Log, Stage, forget, run_stage
+from atlas.stage import Log, Stage, Work, forget, run_stage
 from pipeline.torchrun import processes_started
 
 
@@ -224,7 +224,7 @@ def join_processes(device: str) -> Iterator[Processes]:
 
 def run_stage_together(
     stage: Stage,
-    work: Callable[[bool], None],
+    work: Work,
     processes: Processes,
     *,
     start_over: bool = False,
@@ -248,9 +248,9 @@ def run_stage_together(
             work(told == go_on)
         return
 
-    def work_together(resume: bool) -> None:
+    def work_together(resume: bool) -> Mapping[str, Any] | None:
         processes.tell(go_on if resume else begin)
-        work(resume)
+        return work(resume)
 
     if start_over:
         forget(stage)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas.errors import InputError
 from atlas.preset import TrainSettings
 from atlas.progress import Progress, silent
-from atlas.stage import Log, Stage
+from atlas.stage import Log, Stage, Work
 from pipeline.gan.config import TrainConfig
 from pipeline.gan.transfer import configure, initial_files
 from pipeline.photos.dataset import open_dataset
@@ -33,10 +32,11 @@ def train_stage(
     log: Log = print,
     progress: Progress = silent,
     processes: Processes | None = None,
-) -> tuple[Stage, Callable[[bool], None]]:
+) -> tuple[Stage, Work]:
     """Return the stage that trains on ``dataset`` into ``folder``, and its work (`atlas.stage.run_stage`).
 
     Its settings are all hyperparameters as resolved, so that a changed rule runs the stage as a changed preset does.
+    Its record says whether native operators ran, which round otherwise than the plain ones.
 
     Raises:
         InputError: the dataset or a setting cannot be used.
@@ -61,10 +61,14 @@ def train_stage(
         discard=lambda: (folder / "training-state.safetensors").unlink(missing_ok=True),
     )
 
-    def work(resume: bool) -> None:
-        from pipeline.gan.training import train  # here, so that planning a run imports no PyTorch
+    def work(resume: bool) -> dict[str, bool]:
+        import torch  # here, with all that needs it, so that planning a run imports no PyTorch
+
+        from pipeline.gan.native import times_given
+        from pipeline.gan.training import train
         from pipeline.processes import ALONE
 
+        before = times_given(torch.device(device))
         train(
             dataset,
             folder,
@@ -76,6 +80,7 @@ def train_stage(
             progress=progress,
             processes=processes or ALONE,
         )
+        return {"native_operators": times_given(torch.device(device)) > before}
 
     return stage, work
 

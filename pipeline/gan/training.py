@@ -24,12 +24,14 @@ from pipeline.gan.folder import STATE, TrainingFolder
 from pipeline.gan.loss import Losses
 from pipeline.gan.notes import Notes
 from pipeline.gan.state import TrainingState
+from pipeline.gan.steady import steady
 from pipeline.gan.stream import PhotographStream
 from pipeline.gan.transfer import configure
 from pipeline.photos.dataset import open_dataset
 from pipeline.processes import ALONE, Processes, Share
 
 
+@steady()
 def train(
     dataset: Path,
     out: Path,

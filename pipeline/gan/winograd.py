@@ -81,9 +81,10 @@ def conv_lrelu(
         slope: of the leaky ReLU.
         clamp: the result is kept within ±clamp; None for no limit.
     """
+    # Here, where it is recorded: what `_Activated` keeps must be what it was given, or second derivatives miss it.
+    x, w = x.contiguous(memory_format=torch.channels_last), kernels(w, f, 1, down).contiguous()
     limit = torch.inf if clamp is None else clamp
-    bias = bias.to(x.dtype).contiguous()
-    y: Tensor = _Activated.apply(x, kernels(w, f, 1, down), bias, MODES[1, down], slope, limit)
+    y: Tensor = _Activated.apply(x, w, bias.to(x.dtype).contiguous(), MODES[1, down], slope, limit)
     return y
 
 
@@ -155,13 +156,12 @@ def _merging_index(up: bool, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 class _Activated(torch.autograd.Function):
-    """`conv_lrelu`, with the kernels of each phase."""
+    """`conv_lrelu`, with the kernels of each phase; images in channels-last memory, the rest contiguous."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, w: Tensor, bias: Tensor, phases: tuple[int, int], slope: float, limit: float
     ) -> Tensor:
-        x, w = x.contiguous(memory_format=torch.channels_last), w.contiguous()
         y: Tensor = torch.ops.atlas_native.conv(x, w, *phases, None, None, None, bias, slope, limit)
         ctx.save_for_backward(x, w, y)
         ctx.phases, ctx.slope, ctx.limit = phases, slope, limit
@@ -171,10 +171,19 @@ class _Activated(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, w, y = ctx.saved_tensors
         need_x, need_w, need_bias = ctx.needs_input_grad[:3]
-        g, sums = activation.gate(grads[0], y, ctx.slope, ctx.limit, need_bias)
+        dx = dw = dbias = None
+        if not torch.is_grad_enabled():  # then the gate is applied where its result is read, and never in memory
+            dy, native = grads[0].contiguous(memory_format=torch.channels_last), torch.ops.atlas_native
+            then = (ctx.slope, ctx.limit)
+            if need_x:
+                dx = native.conv_gated(dy, y, _turned(w), *reversed(ctx.phases), *then)
+            if need_w or need_bias:
+                dw, dbias = native.conv_weight_gated(x, dy, y, *ctx.phases, *then)
+            return dx, dw, dbias, None, None, None
+        g = activation.gate(grads[0], y, ctx.slope, ctx.limit)
         dx = Trilinear.apply(_PARTIAL, "input", w, g, ctx.phases) if need_x else None
         dw = Trilinear.apply(_PARTIAL, "weight", x, g, ctx.phases) if need_w else None
-        return dx, dw, sums, None, None, None
+        return dx, dw, g.sum((0, 2, 3)) if need_bias else None, None, None, None
 
 
 def _by_output(x: Tensor, w: Tensor, phases: tuple[int, int]) -> Tensor:
@@ -183,8 +192,13 @@ def _by_output(x: Tensor, w: Tensor, phases: tuple[int, int]) -> Tensor:
     return y
 
 
+def _turned(w: Tensor) -> Tensor:
+    """Return the kernels [phases, 3, 3, in, out] of the transposed convolution, [phases, 3, 3, out, in]."""
+    return w.flip([1, 2]).transpose(3, 4).contiguous()
+
+
 def _by_input(w: Tensor, y: Tensor, phases: tuple[int, int]) -> Tensor:
-    return _by_output(y, w.flip([1, 2]).transpose(3, 4), (phases[1], phases[0]))
+    return _by_output(y, _turned(w), (phases[1], phases[0]))
 
 
 def _by_weight(x: Tensor, y: Tensor, phases: tuple[int, int]) -> Tensor:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["operators"]
+__all__ = ["operators", "times_given"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'pipeline.gan.native' has no attribute {name!r}")
-    from pipeline.gan.native.loader import operators
+    from pipeline.gan.native import loader
 
-    return operators
+    return getattr(loader, name)

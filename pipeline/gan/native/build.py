@@ -24,8 +24,9 @@ from pathlib import Path
 from atlas.faults import fault_point
 
 SOURCES = Path(__file__).resolve().parent
-CPU_SOURCES, CUDA_SOURCES = ("winograd.cpp", "activation.cpp", "resample.cpp"), ("operators.cu",)
-HEADERS = ("memory.h", "winograd.h")
+CPU_SOURCES = ("winograd.cpp", "weights.cpp", "activation.cpp", "resample.cpp")
+CUDA_SOURCES = ("operators.cu",)
+HEADERS = ("layout.h", "memory.h", "winograd.h")
 # OpenMP is compiled in and not linked: PyTorch brings the runtime, and there must be one pool of threads only.
 CPU_FLAGS = ("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-Wall")
 CUDA_FLAGS = ("-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Xcompiler", "-fPIC")

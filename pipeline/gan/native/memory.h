@@ -33,13 +33,14 @@ inline at::Tensor images(at::IntArrayRef sizes, const at::Tensor& like) {
   return t;
 }
 
-// An array of zeros that begins on a cache line.
+// An array that begins on a cache line, of zeros unless it is said that all of it will be written first.
 template <typename T>
 class Buffer {
  public:
-  explicit Buffer(int64_t count) : data_(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64))) {
+  explicit Buffer(int64_t count, bool zeros = true)
+      : data_(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64))) {
     TORCH_CHECK(data_, "out of memory");
-    std::memset(data_.get(), 0, count * sizeof(T));
+    if (zeros) std::memset(data_.get(), 0, count * sizeof(T));
   }
   T* get() const { return data_.get(); }
 

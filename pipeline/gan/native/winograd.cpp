@@ -1,22 +1,16 @@
-// 3x3 convolution by Winograd's minimal filtering, with 2x up- or downsampling folded into the kernel.
-//
-// Three modes, by the number of phases of input (xp) and output (yp). A phase is every second pixel of every second
-// row of a fine image; there are four, in the order (0, 0), (0, 1), (1, 0), (1, 1) of (row, column).
-//   same: xp = yp = 1   y[o] = sum over i of x[i] * w[0][.][.][i][o]
-//   down: xp = 4        a 6x6 kernel with stride 2 is, on the four phases of its input, four 3x3 kernels
-//   up:   yp = 4        a transposed 6x6 kernel with stride 2 is a 3x3 kernel for each phase of its output
-// Weights are [phases, 3, 3, in, out]. Padding is always "same". Tensors are [N, C, H, W] in channels-last memory.
+// 3x3 convolution by Winograd's minimal filtering, with 2x up- or downsampling folded into the kernel: layout.h says how.
 // No result depends on the number of threads.
 
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
+#include "layout.h"
 #include "memory.h"
 #include "winograd.h"
 
@@ -29,36 +23,6 @@ using namespace winograd;
 // Measured on a processor with 512 KiB of second-level cache a core; half or twice as much changes little.
 constexpr int64_t kScratch = 128 << 10;  // bytes of transformed input that a core works on
 constexpr int64_t kColumns = 128;        // columns of the product that are transformed back together
-constexpr int64_t kChunk = 48;           // tiles between two additions to a gradient by the weights
-
-struct Layout {
-  int64_t images, rows, cols;  // of one phase
-  int64_t in, out;             // channels
-  int64_t xp, yp;              // phases
-
-  int64_t down() const { return (rows + kTile - 1) / kTile; }
-  int64_t across() const { return (cols + kTile - 1) / kTile; }
-  int64_t tiles() const { return images * down() * across(); }
-  int64_t inner() const { return xp * in; }
-  int64_t outer() const { return yp * out; }
-};
-
-struct Place {
-  int64_t image, top, left;
-};
-
-Place place(const Layout& l, int64_t tile) {
-  const int64_t across = l.across(), per_image = l.down() * across;
-  return {tile / per_image, tile % per_image / across * kTile, tile % across * kTile};
-}
-
-// The pixels of one phase of one image.
-template <typename P>
-Plane<P> plane(P data, const Layout& l, int64_t phases, int64_t channels, int64_t image, int64_t phase) {
-  const int64_t factor = phases == 4 ? 2 : 1, row = factor * l.cols * channels;
-  P base = data + image * phases * l.rows * l.cols * channels + phase / 2 * row + phase % 2 * channels;
-  return {base, factor * row, factor * channels, l.rows, l.cols};
-}
 
 // [positions][outer / panel][inner][panel] from [phases][3][3][in][out]
 template <typename T>
@@ -125,8 +89,9 @@ void write_tile(
   }
 }
 
-template <typename T>
-void convolve(const Layout& l, const T* x, const T* in_scale, const T* u, const Epilogue<T>& e, T* y) {
+// `source(image, channel)` gives what reads eight channels of an image, counted from its own beginning.
+template <typename T, typename Source>
+void convolve(const Layout& l, const Source& source, const T* u, const Epilogue<T>& e, T* y) {
   using S = Simd<T>;
   using V = typename S::Vec;
   const int64_t inner = l.inner(), outer = l.outer();
@@ -142,10 +107,10 @@ void convolve(const Layout& l, const T* x, const T* in_scale, const T* u, const 
       for (int64_t t = 0; t < count; ++t) {
         const Place at = place(l, first + t);
         for (int64_t phase = 0; phase < l.xp; ++phase) {
-          auto from = plane(x, l, l.xp, l.in, at.image, phase);
+          auto from = plane(int64_t{0}, l, l.xp, l.in, at.image, phase);
           for (int64_t i = 0; i < l.in; i += S::lanes, from.base += S::lanes) {
-            const V scale = in_scale ? S::load(in_scale + at.image * l.in + i) : T(1) + V{};
-            input_tile<T>(from, at.top - 1, at.left - 1, scale, v.get() + t * inner + phase * l.in + i, v_pitch);
+            T* to = v.get() + t * inner + phase * l.in + i;
+            input_tile<T>(from, at.top - 1, at.left - 1, source(at.image, i), to, v_pitch);
           }
         }
       }
@@ -174,96 +139,6 @@ void convolve(const Layout& l, const T* x, const T* in_scale, const T* u, const 
   });
 }
 
-// [phases][3][3][in][out] from the sums over tiles [positions][inner][outer]
-template <typename T>
-void untransform_weights(const Layout& l, const T* u, T* w) {
-  using S = Simd<T>;
-  using V = typename S::Vec;
-  const int64_t outer = l.outer(), pitch = l.inner() * outer;
-  at::parallel_for(0, l.xp * l.yp * l.in, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t phase = row / l.in, i = row % l.in;
-      const int64_t k = l.xp == 4 ? row : i, first = l.yp == 4 ? phase * l.out : 0;
-      T* to = w + (phase * 9 * l.in + i) * l.out;
-      for (int64_t o = 0; o < l.out; o += S::lanes) {
-        const T* from = u + k * outer + first + o;
-        V t[3][6];
-        for (int s = 0; s < 6; ++s) {
-          V six[6], three[3];
-          for (int r = 0; r < 6; ++r) six[r] = S::load(from + (r * 6 + s) * pitch);
-          weight_adjoint_1d<T, V>(six, three);
-          for (int a = 0; a < 3; ++a) t[a][s] = three[a];
-        }
-        for (int a = 0; a < 3; ++a) {
-          V three[3];
-          weight_adjoint_1d<T, V>(t[a], three);
-          for (int b = 0; b < 3; ++b) S::store(to + (a * 3 + b) * l.in * l.out + o, three[b]);
-        }
-      }
-    }
-  });
-}
-
-template <typename T>
-void gradient(const Layout& l, const T* x, const T* y, T* w) {
-  using S = Simd<T>;
-  constexpr int kRows = 4;
-  const int64_t inner = l.inner(), outer = l.outer(), tiles = l.tiles(), chunk = std::min(kChunk, tiles);
-  const int64_t pad = 64 / sizeof(T), v_pitch = chunk * inner + pad, z_pitch = chunk * outer + pad;
-  Buffer<T> v(kPositions * v_pitch), z(kPositions * z_pitch), u(kPositions * inner * outer);
-  for (int64_t first = 0; first < tiles; first += chunk) {
-    const int64_t count = std::min(chunk, tiles - first);
-    at::parallel_for(0, count, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        const Place at = place(l, first + t);
-        for (int64_t phase = 0; phase < l.xp; ++phase) {
-          auto from = plane(x, l, l.xp, l.in, at.image, phase);
-          for (int64_t i = 0; i < l.in; i += S::lanes, from.base += S::lanes) {
-            T* to = v.get() + t * inner + phase * l.in + i;
-            input_tile<T>(from, at.top - 1, at.left - 1, T(1) + typename S::Vec{}, to, v_pitch);
-          }
-        }
-        for (int64_t phase = 0; phase < l.yp; ++phase) {
-          auto from = plane(y, l, l.yp, l.out, at.image, phase);
-          for (int64_t o = 0; o < l.out; o += S::lanes, from.base += S::lanes) {
-            output_adjoint_tile<T>(from, at.top, at.left, z.get() + t * outer + phase * l.out + o, z_pitch);
-          }
-        }
-      }
-    });
-    const int64_t strips = outer / S::panel;
-    at::parallel_for(0, kPositions * strips, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t p = task / strips, column = task % strips * S::panel;
-        for (int64_t k = 0; k < inner; k += kRows) {
-          multiply_transposed<T, kRows>(
-              v.get() + p * v_pitch + k, inner, z.get() + p * z_pitch + column, outer, count,
-              u.get() + (p * inner + k) * outer + column, outer);
-        }
-      }
-    });
-  }
-  untransform_weights(l, u.get(), w);
-}
-
-Layout layout(const Tensor& x, int64_t in, int64_t out, int64_t xp, int64_t yp) {
-  TORCH_CHECK((xp == 1 || xp == 4) && (yp == 1 || yp == 4) && xp * yp <= 4, "phases must be 1 or 4, not 4 twice");
-  TORCH_CHECK(x.dim() == 4 && x.size(1) == in, "x must be [N, in, H, W]");
-  const int64_t factor = xp == 4 ? 2 : 1;
-  TORCH_CHECK(x.size(2) % factor == 0 && x.size(3) % factor == 0, "a fine image must have even sides");
-  return {x.size(0), x.size(2) / factor, x.size(3) / factor, in, out, xp, yp};
-}
-
-void check_memory(const Tensor& t, const Tensor& like) {
-  TORCH_CHECK(t.scalar_type() == like.scalar_type() && t.device().is_cpu(), "tensors must be of one kind, on the CPU");
-  TORCH_CHECK(t.is_contiguous(at::MemoryFormat::ChannelsLast), "images must be in channels-last memory");
-}
-
-template <typename T>
-void check_channels(const Layout& l) {
-  TORCH_CHECK(l.in % Simd<T>::panel == 0 && l.out % Simd<T>::panel == 0, "channels must be multiples of a panel");
-}
-
 template <typename T>
 const T* data(const std::optional<Tensor>& t, const Tensor& like) {
   if (!t) return nullptr;
@@ -271,50 +146,69 @@ const T* data(const std::optional<Tensor>& t, const Tensor& like) {
   return t->const_data_ptr<T>();
 }
 
+void check_kernels(const Tensor& w, int64_t xp, int64_t yp) {
+  TORCH_CHECK(w.dim() == 5 && w.size(0) == xp * yp && w.is_contiguous(), "w must be [phases, 3, 3, in, out]");
+}
+
+// A result's place, and its computation from what `source` reads.
+Tensor result(const Layout& l, const Tensor& x) {
+  const int64_t factor = l.yp == 4 ? 2 : 1;
+  return memory::images({l.images, l.out, factor * l.rows, factor * l.cols}, x);
+}
+
+template <typename T, typename Source>
+void convolve_with(const Layout& l, const Source& source, const Tensor& w, const Epilogue<T>& e, Tensor& y) {
+  check_channels<T>(l);
+  const Buffer<T> u(kPositions * l.inner() * l.outer(), false);
+  transform_weights<T>(l, w.const_data_ptr<T>(), u.get());
+  convolve<T>(l, source, u.get(), e, y.mutable_data_ptr<T>());
+}
+
 Tensor conv(
     const Tensor& x, const Tensor& w, int64_t xp, int64_t yp, const std::optional<Tensor>& in_scale,
     const std::optional<Tensor>& scale, const std::optional<Tensor>& noise, const std::optional<Tensor>& bias,
     double slope, double limit) {
-  TORCH_CHECK(w.dim() == 5 && w.size(0) == xp * yp && w.is_contiguous(), "w must be [phases, 3, 3, in, out]");
+  check_kernels(w, xp, yp);
   const Layout l = layout(x, w.size(3), w.size(4), xp, yp);
   check_memory(x, w);
-  const int64_t factor = yp == 4 ? 2 : 1, height = factor * l.rows, width = factor * l.cols;
+  Tensor y = result(l, x);
+  const int64_t pixels = y.size(2) * y.size(3);
   TORCH_CHECK(!in_scale || in_scale->numel() == l.images * l.in, "in_scale must be [N, in]");
   TORCH_CHECK(!scale || scale->numel() == l.images * l.out, "scale must be [N, out]");
   TORCH_CHECK(!bias || bias->numel() == l.out, "bias must be [out]");
   TORCH_CHECK(
-      !noise || noise->numel() == height * width || noise->numel() == l.images * height * width,
-      "noise must be [H, W] or [N, 1, H, W]");
-  const int64_t noise_step = noise && l.images > 1 && noise->numel() != height * width ? height * width : 0;
-  Tensor y = memory::images({l.images, l.out, height, width}, x);
+      !noise || noise->numel() == pixels || noise->numel() == l.images * pixels, "noise must be [H, W] or [N, 1, H, W]");
+  const int64_t noise_step = noise && l.images > 1 && noise->numel() != pixels ? pixels : 0;
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "atlas_native::conv", [&] {
-    check_channels<scalar_t>(l);
-    const Tensor u = at::empty({kPositions, l.inner(), l.outer()}, x.options().memory_format(std::nullopt));
-    transform_weights<scalar_t>(l, w.const_data_ptr<scalar_t>(), u.mutable_data_ptr<scalar_t>());
+    using V = typename Simd<scalar_t>::Vec;
     const Epilogue<scalar_t> e{
         data<scalar_t>(scale, x), data<scalar_t>(noise, x), noise_step, data<scalar_t>(bias, x),
         static_cast<scalar_t>(slope), static_cast<scalar_t>(limit)};
-    convolve<scalar_t>(
-        l, x.const_data_ptr<scalar_t>(), data<scalar_t>(in_scale, x), u.const_data_ptr<scalar_t>(), e,
-        y.mutable_data_ptr<scalar_t>());
+    const scalar_t *from = x.const_data_ptr<scalar_t>(), *factors = data<scalar_t>(in_scale, x);
+    convolve_with<scalar_t>(l, [&](int64_t image, int64_t i) {
+      const V factor = factors ? Simd<scalar_t>::load(factors + image * l.in + i) : scalar_t(1) + V{};
+      return Scaled<scalar_t>{from, factor};
+    }, w, e, y);
   });
   return y;
 }
 
-Tensor conv_weight(const Tensor& x, const Tensor& y, int64_t xp, int64_t yp) {
-  const Layout l = layout(x, x.size(1), y.size(1), xp, yp);
-  check_memory(x, y);
-  check_memory(y, x);
-  const int64_t factor = yp == 4 ? 2 : 1;
-  TORCH_CHECK(
-      y.size(0) == l.images && y.size(2) == factor * l.rows && y.size(3) == factor * l.cols, "x and y must fit");
-  Tensor w = at::empty({xp * yp, 3, 3, l.in, l.out}, x.options().memory_format(std::nullopt));
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "atlas_native::conv_weight", [&] {
-    check_channels<scalar_t>(l);
-    gradient<scalar_t>(
-        l, x.const_data_ptr<scalar_t>(), y.const_data_ptr<scalar_t>(), w.mutable_data_ptr<scalar_t>());
+Tensor conv_gated(
+    const Tensor& dy, const Tensor& y, const Tensor& w, int64_t xp, int64_t yp, double slope, double limit) {
+  check_kernels(w, xp, yp);
+  const Layout l = layout(dy, w.size(3), w.size(4), xp, yp);
+  check_memory(dy, w);
+  check_memory(y, dy);
+  TORCH_CHECK(dy.sizes() == y.sizes(), "dy and y must be of one shape");
+  Tensor dx = result(l, dy);
+  AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "atlas_native::conv_gated", [&] {
+    const Gated<scalar_t> source{
+        dy.const_data_ptr<scalar_t>(), y.const_data_ptr<scalar_t>(), static_cast<scalar_t>(slope),
+        static_cast<scalar_t>(limit)};
+    const Epilogue<scalar_t> e{nullptr, nullptr, 0, nullptr, 1, std::numeric_limits<scalar_t>::infinity()};
+    convolve_with<scalar_t>(l, [&](int64_t, int64_t) { return source; }, w, e, dx);
   });
-  return w;
+  return dx;
 }
 
 }  // namespace
@@ -323,10 +217,10 @@ TORCH_LIBRARY_FRAGMENT(atlas_native, m) {
   m.def(
       "conv(Tensor x, Tensor w, int xp, int yp, Tensor? in_scale, Tensor? scale, Tensor? noise, Tensor? bias, "
       "float slope, float limit) -> Tensor");
-  m.def("conv_weight(Tensor x, Tensor y, int xp, int yp) -> Tensor");
+  m.def("conv_gated(Tensor dy, Tensor y, Tensor w, int xp, int yp, float slope, float limit) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(atlas_native, CPU, m) {
   m.impl("conv", conv);
-  m.impl("conv_weight", conv_weight);
+  m.impl("conv_gated", conv_gated);
 }

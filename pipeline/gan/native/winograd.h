@@ -86,28 +86,51 @@ inline void weight_adjoint_1d(const V u[6], V w[3]) {
   w[2] = s2 * T(1.0 / 6) - s1 + u[5];
 }
 
+// Where eight channels are read from, and what happens to them on the way; `at` counts elements.
+template <typename T>
+struct Scaled {
+  const T* x;
+  typename Simd<T>::Vec scale;
+
+  inline typename Simd<T>::Vec operator()(int64_t at) const { return Simd<T>::load(x + at) * scale; }
+};
+
+// The gradient dy of a result y = clamp(leaky_relu(.)) turned into that of what went in.
+template <typename T>
+struct Gated {
+  const T *dy, *y;
+  T slope, limit;
+
+  inline typename Simd<T>::Vec operator()(int64_t at) const {
+    using V = typename Simd<T>::Vec;
+    const V result = Simd<T>::load(y + at), given = Simd<T>::load(dy + at);
+    const V g = result > 0 ? given : given * slope;
+    return (result < limit) & (result > -limit) ? g : V{};
+  }
+};
+
 // A plane of pixels seen with a stride: the whole of an image, or every second pixel of every second row of it.
 template <typename P>
 struct Plane {
-  P base;
+  P base;  // a pointer, or how many elements its first pixel lies behind one
   int64_t step_y, step_x;  // between neighbours, in elements
   int64_t rows, cols;
 };
 
 // Transform one 6x6 tile of eight channels; outside the plane there are zeros. v[position * pitch] is written.
-template <typename T>
+template <typename T, typename Source>
 inline void input_tile(
-    const Plane<const T*>& x, int64_t top, int64_t left, typename Simd<T>::Vec scale, T* v, int64_t pitch) {
+    const Plane<int64_t>& x, int64_t top, int64_t left, const Source& load, T* v, int64_t pitch) {
   using S = Simd<T>;
   using V = typename S::Vec;
   V t[6][6];
   const bool inside = top >= 0 && left >= 0 && top + kWindow <= x.rows && left + kWindow <= x.cols;
-  const T* corner = x.base + top * x.step_y + left * x.step_x;
+  const int64_t corner = x.base + top * x.step_y + left * x.step_x;
   for (int s = 0; s < 6; ++s) {
     V d[6], column[6];
     for (int r = 0; r < 6; ++r) {
       const bool there = inside || (top + r >= 0 && top + r < x.rows && left + s >= 0 && left + s < x.cols);
-      d[r] = there ? S::load(corner + r * x.step_y + s * x.step_x) * scale : V{};
+      d[r] = there ? load(corner + r * x.step_y + s * x.step_x) : V{};
     }
     input_1d<V>(d, column);
     for (int r = 0; r < 6; ++r) t[r][s] = column[r];
@@ -134,8 +157,9 @@ inline void output_tile(const T* m, int64_t pitch, typename Simd<T>::Vec y[4][4]
 }
 
 // A y A' of one 4x4 tile of eight channels; outside the plane there are zeros.
-template <typename T>
-inline void output_adjoint_tile(const Plane<const T*>& y, int64_t top, int64_t left, T* z, int64_t pitch) {
+template <typename T, typename Source>
+inline void output_adjoint_tile(
+    const Plane<int64_t>& y, int64_t top, int64_t left, const Source& load, T* z, int64_t pitch) {
   using S = Simd<T>;
   using V = typename S::Vec;
   V t[6][4];
@@ -143,7 +167,7 @@ inline void output_adjoint_tile(const Plane<const T*>& y, int64_t top, int64_t l
     V d[4], column[6];
     for (int r = 0; r < 4; ++r) {
       const bool there = top + r < y.rows && left + s < y.cols;
-      d[r] = there ? S::load(y.base + (top + r) * y.step_y + (left + s) * y.step_x) : V{};
+      d[r] = there ? load(y.base + (top + r) * y.step_y + (left + s) * y.step_x) : V{};
     }
     output_adjoint_1d<V>(d, column);
     for (int r = 0; r < 6; ++r) t[r][s] = column[r];
@@ -155,9 +179,11 @@ inline void output_adjoint_tile(const Plane<const T*>& y, int64_t top, int64_t l
   }
 }
 
+// Not inlined, so that all registers are theirs: where the sums went to memory, half of the time did.
+//
 // c[ROWS][panel] = a[ROWS][K] b[K][panel]; rows of a and c lie lda and ldc apart.
 template <typename T, int ROWS>
-inline void multiply(const T* a, int64_t lda, const T* b, int64_t inner, T* c, int64_t ldc) {
+[[gnu::noinline]] void multiply(const T* a, int64_t lda, const T* b, int64_t inner, T* c, int64_t ldc) {
   using S = Simd<T>;
   typename S::Vec sum[ROWS][2] = {};
   for (int64_t k = 0; k < inner; ++k) {
@@ -173,16 +199,12 @@ inline void multiply(const T* a, int64_t lda, const T* b, int64_t inner, T* c, i
   }
 }
 
-// c[ROWS][panel] += a[K][ROWS]' b[K][panel]; rows of a, b and c lie lda, ldb and ldc apart.
+// c[ROWS][panel] = or += a[K][ROWS]' b[K][panel]; rows of a, b and c lie lda, ldb and ldc apart.
 template <typename T, int ROWS>
-inline void multiply_transposed(
-    const T* a, int64_t lda, const T* b, int64_t ldb, int64_t inner, T* c, int64_t ldc) {
+[[gnu::noinline]] void multiply_transposed(
+    const T* a, int64_t lda, const T* b, int64_t ldb, int64_t inner, bool add, T* c, int64_t ldc) {
   using S = Simd<T>;
-  typename S::Vec sum[ROWS][2];
-  for (int r = 0; r < ROWS; ++r) {
-    sum[r][0] = S::load(c + r * ldc);
-    sum[r][1] = S::load(c + r * ldc + S::lanes);
-  }
+  typename S::Vec sum[ROWS][2] = {};
   for (int64_t k = 0; k < inner; ++k) {
     const auto b0 = S::load(b + k * ldb), b1 = S::load(b + k * ldb + S::lanes);
     for (int r = 0; r < ROWS; ++r) {
@@ -191,8 +213,9 @@ inline void multiply_transposed(
     }
   }
   for (int r = 0; r < ROWS; ++r) {
-    S::store(c + r * ldc, sum[r][0]);
-    S::store(c + r * ldc + S::lanes, sum[r][1]);
+    T* to = c + r * ldc;
+    S::store(to, add ? S::load(to) + sum[r][0] : sum[r][0]);
+    S::store(to + S::lanes, add ? S::load(to + S::lanes) + sum[r][1] : sum[r][1]);
   }
 }
 

@@ -1,6 +1,7 @@
 """Native operators against their plain twins: values, first and second derivatives, and repeatability."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -8,11 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atlas.preset import TrainSettings
+from atlas.stage import run_stage
 from pipeline.gan import activation, ops, resample, winograd
 from pipeline.gan.architecture import DiscriminatorArchitecture, GeneratorArchitecture
 from pipeline.gan.loss import Losses
 from pipeline.gan.native import operators
 from pipeline.gan.networks import Discriminator, Generator
+from pipeline.gan.stages import train_stage
 from pipeline.gan.training import train
 
 pytestmark = pytest.mark.skipif(operators(torch.device("cpu")) is None, reason="no native operators on this machine")
@@ -140,6 +143,31 @@ def test_activation_has_first_and_second_derivatives():
     assert torch.autograd.gradgradcheck(lambda *t: activation.activate(*t, 0.2, 1.0), given)
 
 
+@pytest.mark.parametrize("clamp", [None, 0.9])
+@pytest.mark.parametrize(
+    ("down", "shape", "out"),
+    [
+        (1, (2, 8, 10, 12), 8),
+        (1, (2, 8, 64, 68), 16),  # so many tiles that they are summed in parts
+        (2, (2, 24, 12, 16), 72),  # so many channels that the gradient is made in blocks, the last ones narrow
+    ],
+)
+def test_a_layer_of_the_discriminator_goes_back_as_the_plain_one(down, shape, out, clamp, plainly):
+    """The backward pass that will not be differentiated itself, and that which will."""
+    leaves = draw(*shape), draw(out, shape[1], 3, 3, seed=1), draw(out, seed=2)
+    assert winograd.suits(*leaves[:2], FIR, 1, down)
+
+    def run():
+        y = ops.conv2d_lrelu(*leaves, FIR, down, 1, clamp)
+        slope = draw(*y.shape, seed=3).detach()
+        once = torch.autograd.grad(y, leaves, slope, retain_graph=True)
+        again = torch.autograd.grad(y, leaves, slope, create_graph=True)
+        return y, *once, *again, *torch.autograd.grad(sum(t.square().sum() for t in again), leaves[:2])
+
+    for mine, plain in zip(run(), plainly(run), strict=True):
+        assert (mine - plain).abs().max() <= 1e-10 * plain.abs().max()
+
+
 @pytest.mark.parametrize("up", [1, 2])
 @pytest.mark.parametrize("noise", [(10, 8), (2, 1, 10, 8), None])
 def test_a_layer_in_one_pass_is_the_layer_in_steps(up, noise):
@@ -157,8 +185,9 @@ def test_a_layer_in_one_pass_is_the_layer_in_steps(up, noise):
 def test_the_number_of_threads_changes_no_bit(phases):
     native = operators(torch.device("cpu"))
     rng = torch.Generator().manual_seed(0)
-    x = torch.randn(3, 16, 12, 40, generator=rng).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(3, 16, 48, 88, generator=rng).contiguous(memory_format=torch.channels_last)
     w = torch.randn(max(phases), 3, 3, 16, 32, generator=rng)
+    turned = w.flip([1, 2]).transpose(3, 4).contiguous()
     scale, bias = torch.randn(3, 32, generator=rng), torch.randn(32, generator=rng)
     threads, found = torch.get_num_threads(), []
     try:
@@ -167,7 +196,8 @@ def test_the_number_of_threads_changes_no_bit(phases):
             y = native.conv(x, w, *phases, None, None, None, None, 1.0, 9.0)
             z = native.activate(y, scale, None, bias, 0.2, 9.0)
             back = native.activate_backward(z, z, y, scale, 0.2, 9.0, True, True, True)
-            found.append((y, z, *back, native.conv_weight(x, y, *phases)))
+            weights = native.conv_weight(x, y, *phases), *native.conv_weight_gated(x, y, z, *phases, 0.2, 9.0)
+            found.append((y, z, *back, *weights, native.conv_gated(y, z, turned, *reversed(phases), 0.2, 9.0)))
     finally:
         torch.set_num_threads(threads)
     for other in found[1:]:
@@ -218,6 +248,11 @@ def test_an_operator_refuses_what_it_cannot_do():
     ):
         with pytest.raises(RuntimeError):
             native.conv(bad_x, bad_w, *phases, *nothing)
+    for bad in (x[:, :, :4].contiguous(memory_format=torch.channels_last), x.double(), x.contiguous()):
+        with pytest.raises(RuntimeError):
+            native.conv_gated(x, bad, w, 1, 1, 0.2, 1.0)
+        with pytest.raises(RuntimeError):
+            native.conv_weight_gated(x, x, bad, 1, 1, 0.2, 1.0)
 
 
 def test_a_whole_training_step_is_the_plain_one(plainly):
@@ -260,3 +295,17 @@ def test_training_that_goes_on_ends_in_the_same_bytes(tiny_dataset, tmp_path, mo
     assert calls
     for name in ("training-state.safetensors", "generator.safetensors", "discriminator.safetensors"):
         assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes(), name
+
+
+def test_the_record_says_whether_native_operators_ran(tiny_dataset, tmp_path, plainly):
+    settings = TrainSettings(kimg=0.008, batch=4, channel_base=256, channel_max=16, latent=8, snapshot_kimg=0.008)
+
+    def record(folder):
+        stage, work = train_stage(tiny_dataset, settings, 3, "cpu", folder, log=lambda line: None)
+        run_stage(stage, work, log=lambda line: None)
+        return json.loads((folder / "stage.json").read_text())
+
+    native, plain = record(tmp_path / "native"), plainly(lambda: record(tmp_path / "plain"))
+    assert native["measured"] == {"native_operators": True}
+    assert plain["measured"] == {"native_operators": False}
+    assert native["key"] == plain["key"]
