@@ -1,18 +1,21 @@
 """The networks that come with the software: they are what their preset says, and good for what they are for."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 
 from atlas.errors import InputError
+from atlas.files import sha256_path
 from atlas.preset import ENCODERS, find_preset, load_preset
 from atlas.resources import resource_folder
 from pipeline.gan import load_generator
 from pipeline.gan.config import resolve
 from pipeline.inversion import load_encoder
 from pipeline.inversion.batches import to_images
+from pipeline.inversion.encoders.files import read_facts
 from pipeline.photos.calibration.street import make_calibration
 from pipeline.photos.dataset import open_dataset
 from pipeline.run import Chain, RunFolder, with_sample
@@ -32,6 +35,17 @@ def generator():
 
 def test_the_generator_is_what_its_preset_trains(preset, generator):
     assert generator.architecture == resolve(preset.train, preset.dataset.size).generator()
+
+
+def test_its_logs_end_where_its_preset_does(preset):
+    def last(name):
+        return json.loads((SAMPLE / f"{name}.stats.jsonl").read_text().splitlines()[-1])
+
+    assert last("train")["kimg"] == preset.train.kimg
+    for method in ENCODERS:
+        facts = read_facts(SAMPLE / f"{method}.safetensors")
+        assert last(method)["step"] == facts["steps"] == preset.encoder.steps
+        assert facts["generator_sha256"] == sha256_path(SAMPLE / "generator.safetensors")
 
 
 def test_all_of_it_is_small():
