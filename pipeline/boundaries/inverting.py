@@ -14,6 +14,7 @@ import torch
 from atlas.errors import InputError
 from atlas.stage import Log
 from pipeline.boundaries.measured import Invert
+from pipeline.features import PERCEPTUAL_NAME
 from pipeline.gan import Generator
 from pipeline.inversion.encoders.files import load_encoder_of
 from pipeline.inversion.projector import Projector
@@ -62,6 +63,9 @@ class Again:
 
     def _by_projector(self, generator: Generator, space: str, facts: Mapping[str, Any], start: Invert | None) -> Invert:
         told = facts.get("projector", {"space": space})
+        features = facts.get("features", PERCEPTUAL_NAME)
+        if features != PERCEPTUAL_NAME:
+            self.log(f"boundaries: photographs were projected by {features}, rendered walks are by {PERCEPTUAL_NAME}")
         try:
             settings = dataclasses.replace(ProjectorSettings(**told), steps=self.steps)
         except TypeError as error:

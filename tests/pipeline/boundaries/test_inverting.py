@@ -66,3 +66,11 @@ def test_a_projector_that_started_from_an_encoder_needs_it(generator):
 def test_settings_of_another_projector_are_refused(generator):
     with pytest.raises(InputError, match=r"settings of the projector cannot be read .*momentum"):
         Again({}, 3, 1, "cpu", print).inverter(generator, "projector", "w", {"projector": {"momentum": 0.9}})
+
+
+def test_other_features_than_those_of_the_photographs_are_said(generator):
+    said = []
+    Again({}, 3, 1, "cpu", said.append).inverter(generator, "projector", "w", {"features": "LPIPS (vgg16)"})
+    assert said == [
+        "boundaries: photographs were projected by LPIPS (vgg16), rendered walks are by EfficientNet-Lite0 perceptual"
+    ]
