@@ -48,9 +48,10 @@ def surviving(normals: np.ndarray) -> np.ndarray:
 
 
 def project_boundary(primal: np.ndarray, conditions: np.ndarray) -> np.ndarray:
-    """Return ``primal`` [D] made orthogonal to all ``conditions`` [K, D], as a unit vector."""
+    """Return ``primal`` [D] made orthogonal to all ``conditions`` [K, D], as a unit vector; zeros if none is left."""
     rest = residual(primal, conditions)
-    return rest / np.linalg.norm(rest)
+    length = np.linalg.norm(rest)
+    return rest / length if length > _NOTHING * np.linalg.norm(primal) else np.zeros_like(rest)
 
 
 def conditional_directions(normals: np.ndarray) -> Directions:

@@ -64,10 +64,12 @@ def train_stage(
     def work(resume: bool) -> dict[str, bool]:
         import torch  # here, with all that needs it, so that planning a run imports no PyTorch
 
+        from pipeline.gan.checkpoint import check_device
         from pipeline.gan.native import times_given
         from pipeline.gan.training import train
         from pipeline.processes import ALONE
 
+        check_device(device)
         before = times_given(torch.device(device))
         train(
             dataset,

@@ -122,3 +122,9 @@ def test_a_percentile_that_never_changes_has_no_partial_direction():
 def test_cosines():
     found = cosines(unit(np.array([[1.0, 0], [1, 1], [0, -2]])))
     np.testing.assert_allclose(found, [[1, 0.5**0.5, 0], [0.5**0.5, 1, -(0.5**0.5)], [0, -(0.5**0.5), 1]], atol=1e-12)
+
+
+def test_where_nothing_is_left_the_direction_points_nowhere():
+    given_ = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(project_boundary(given_, 2 * given_[None]), np.zeros(3))
+    np.testing.assert_array_equal(project_boundary(np.zeros(3), given_[None]), np.zeros(3))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from atlas.errors import InputError
 from atlas.preset import TrainSettings, load_preset, override
 from pipeline.gan.config import advised_batch, auto_batch, resolve
-from pipeline.gan.processes import Processes
+from pipeline.processes import Processes
 from pipeline.run import RunFolder
 
 

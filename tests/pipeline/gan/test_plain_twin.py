@@ -24,6 +24,12 @@ def twin(repository):
 
 
 @pytest.fixture
+def training(repository, monkeypatch):
+    monkeypatch.syspath_prepend(repository / "benchmarks")
+    return benchmark(repository, "gan_training")
+
+
+@pytest.fixture
 def speed(repository, monkeypatch):
     monkeypatch.syspath_prepend(repository / "benchmarks")
     return benchmark(repository, "gan_speed")
@@ -61,10 +67,10 @@ def test_it_judges_the_same_and_bends_the_same(twin):
         assert (mine - plain).abs().max() < 1e-10 * mine.abs().max()
 
 
-def test_training_of_both_stays_on_the_device_it_is_measured_on(speed, twin):
+def test_training_of_both_stays_on_the_device_it_is_measured_on(training, twin):
     """On the device "meta", which computes nothing and refuses to be mixed with another, as a GPU does."""
-    G, D = speed.make_generator(16, 64, 8, 64, "meta"), speed.make_discriminator(16, 64, 8, "meta")
-    step = speed.twin_step(G, D, torch.empty(speed.BATCH, 3, 16, 16, device="meta"))
+    G, D = training.make_generator(16, 64, 8, 64, "meta"), training.make_discriminator(16, 64, 8, "meta")
+    step = training.twin_step(G, D, torch.empty(training.BATCH, 3, 16, 16, device="meta"))
     for number in range(2):  # with R1 and without
         step(number)
     for mode in ("random", "const"):
