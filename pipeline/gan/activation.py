@@ -52,19 +52,24 @@ def activate(
     return y
 
 
-def gate(dy: Tensor, y: Tensor, slope: float, limit: float) -> Tensor:
+def gate(dy: Tensor, y: Tensor, slope: float, limit: float, need_sums: bool) -> tuple[Tensor, Tensor | None]:
     """Go back through leaky ReLU and clamp: for the backward pass of what ends in them.
 
     Args:
         dy: the gradient by their result, [N, C, H, W].
         y: that result.
         slope, limit: of leaky ReLU and clamp.
+        need_sums: whether the sums over all but C, the gradient by a bias, are needed.
 
     Returns:
-        The gradient by what came in, differentiable where gradients are recorded.
+        The gradient by what came in, and the sums, [C], or None. Both are differentiable where gradients are recorded.
     """
-    g: Tensor = _Gate.apply(_like(dy, y), y.detach(), slope, limit)
-    return g
+    dy = _like(dy, y)
+    if torch.is_grad_enabled() or dy.device.type != "cpu":
+        g: Tensor = _Gate.apply(dy, y.detach(), slope, limit)
+        return g, g.sum((0, 2, 3)) if need_sums else None
+    g, _, _, sums = torch.ops.atlas_native.activate_backward(dy, y, None, None, slope, limit, False, False, need_sums)
+    return g, sums.sum((0, 1)) if need_sums else None
 
 
 class _Activate(torch.autograd.Function):

@@ -171,19 +171,10 @@ class _Activated(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, w, y = ctx.saved_tensors
         need_x, need_w, need_bias = ctx.needs_input_grad[:3]
-        dx = dw = dbias = None
-        if not torch.is_grad_enabled():  # then the gate is applied where its result is read, and never in memory
-            dy, native = grads[0].contiguous(memory_format=torch.channels_last), torch.ops.atlas_native
-            then = (ctx.slope, ctx.limit)
-            if need_x:
-                dx = native.conv_gated(dy, y, _turned(w), *reversed(ctx.phases), *then)
-            if need_w or need_bias:
-                dw, dbias = native.conv_weight_gated(x, dy, y, *ctx.phases, *then)
-            return dx, dw, dbias, None, None, None
-        g = activation.gate(grads[0], y, ctx.slope, ctx.limit)
+        g, sums = activation.gate(grads[0], y, ctx.slope, ctx.limit, need_bias)
         dx = Trilinear.apply(_PARTIAL, "input", w, g, ctx.phases) if need_x else None
         dw = Trilinear.apply(_PARTIAL, "weight", x, g, ctx.phases) if need_w else None
-        return dx, dw, g.sum((0, 2, 3)) if need_bias else None, None, None, None
+        return dx, dw, sums, None, None, None
 
 
 def _by_output(x: Tensor, w: Tensor, phases: tuple[int, int]) -> Tensor:
@@ -192,13 +183,8 @@ def _by_output(x: Tensor, w: Tensor, phases: tuple[int, int]) -> Tensor:
     return y
 
 
-def _turned(w: Tensor) -> Tensor:
-    """Return the kernels [phases, 3, 3, in, out] of the transposed convolution, [phases, 3, 3, out, in]."""
-    return w.flip([1, 2]).transpose(3, 4).contiguous()
-
-
 def _by_input(w: Tensor, y: Tensor, phases: tuple[int, int]) -> Tensor:
-    return _by_output(y, _turned(w), (phases[1], phases[0]))
+    return _by_output(y, w.flip([1, 2]).transpose(3, 4), (phases[1], phases[0]))
 
 
 def _by_weight(x: Tensor, y: Tensor, phases: tuple[int, int]) -> Tensor:

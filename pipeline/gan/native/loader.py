@@ -91,7 +91,6 @@ def check_cpu(native: Any) -> None:
         with torch.enable_grad():
             (wanted,) = torch.autograd.grad(plain_conv(x, leaf, xp, yp), leaf, y)
         _agree(f"conv_weight ({name})", native.conv_weight(x, y, xp, yp), wanted)
-        _check_gates(native, name, x, w, y, xp, yp)
     _check_activation(native, rng, "cpu", sums=True)
     _check_resampling(native, rng, "cpu")
 
@@ -102,18 +101,6 @@ def check_cuda(native: Any) -> None:
     for layout in (torch.channels_last, torch.contiguous_format):
         _check_activation(native, rng, "cuda", sums=False, layout=layout)
         _check_resampling(native, rng, "cuda", layout)
-
-
-def _check_gates(native: Any, name: str, x: Tensor, w: Tensor, dy: Tensor, xp: int, yp: int) -> None:
-    leaves = [x.clone().requires_grad_(), w.clone().requires_grad_(), w.new_zeros(w.shape[-1]).requires_grad_()]
-    with torch.enable_grad():
-        y = F.leaky_relu(plain_conv(leaves[0], leaves[1], xp, yp) + leaves[2][:, None, None], 0.2).clamp(-9, 9)
-        wanted = torch.autograd.grad(y, leaves, dy)
-    y = y.detach().contiguous(memory_format=torch.channels_last)
-    turned = w.flip([1, 2]).transpose(3, 4).contiguous()
-    found = (native.conv_gated(dy, y, turned, yp, xp, 0.2, 9.0), *native.conv_weight_gated(x, dy, y, xp, yp, 0.2, 9.0))
-    for of, mine, plain in zip(("x", "w", "bias"), found, wanted, strict=True):
-        _agree(f"conv_gated ({name}, {of})", mine, plain)
 
 
 def _check_activation(

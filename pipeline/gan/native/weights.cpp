@@ -8,7 +8,6 @@
 #include <torch/library.h>
 
 #include <algorithm>
-#include <tuple>
 
 #include "layout.h"
 #include "memory.h"
@@ -24,7 +23,6 @@ constexpr int64_t kChunk = 48;        // tiles between two additions to the grad
 constexpr int64_t kBlock = 64;        // its rows and columns that are summed together
 constexpr int64_t kParts = 8;         // sums over tiles that are made side by side, at most
 constexpr int64_t kLeastTiles = 128;  // of such a part
-constexpr int kSum = 7;               // the position (1, 1) of a transformed result: the sum of its tile
 
 // The gradient by the weights in pieces: tiles in parts, whose sums are added up at the end in their order, and the
 // matrix [inner, outer] in blocks. How many there are depends on the shapes alone, so that no result depends on threads.
@@ -97,15 +95,13 @@ void multiply_block(
   }
 }
 
-// w, and the sums of y over all but channels into bias, where that is not null.
-template <typename T, typename Source>
-void gradient(const Layout& l, const T* x, const Source& source, T* w, T* bias) {
+template <typename T>
+void gradient(const Layout& l, const T* x, const T* y, T* w) {
   using S = Simd<T>;
   const Pieces pieces(l);
   const int64_t pad = 64 / sizeof(T), v_pitch = kChunk * pieces.rows + pad, z_pitch = kChunk * pieces.columns + pad;
   const Buffer<T> sums(pieces.parts * pieces.blocks() * pieces.size(), false);
-  const Buffer<T> totals(pieces.parts * l.outer());
-  const Scaled<T> plain{x, T(1) + typename S::Vec{}};
+  const typename S::Vec one = T(1) + typename S::Vec{};
   at::parallel_for(0, pieces.parts * pieces.blocks(), 1, [&](int64_t begin, int64_t end) {
     Buffer<T> v(kPositions * v_pitch, false), z(kPositions * z_pitch, false);
     for (int64_t task = begin; task < end; ++task) {
@@ -114,22 +110,19 @@ void gradient(const Layout& l, const T* x, const Source& source, T* w, T* bias) 
       const int64_t rows = std::min(pieces.rows, l.inner() - k), columns = std::min(pieces.columns, l.outer() - column);
       const int64_t start = part * pieces.share, stop = std::min(start + pieces.share, l.tiles());
       T* u = sums.get() + task * pieces.size();
-      T* total = bias && k == 0 ? totals.get() + part * l.outer() + column : nullptr;
       for (int64_t first = start; first < stop; first += kChunk) {
         const int64_t count = std::min(kChunk, stop - first);
         for (int64_t t = 0; t < count; ++t) {
           const Place at = place(l, first + t);
           for (int64_t i = 0; i < rows; i += S::lanes) {
-            auto from = plane(int64_t{0}, l, l.xp, l.in, at.image, (k + i) / l.in);
+            auto from = plane(x, l, l.xp, l.in, at.image, (k + i) / l.in);
             from.base += (k + i) % l.in;
-            input_tile<T>(from, at.top - 1, at.left - 1, plain, v.get() + t * rows + i, v_pitch);
+            input_tile<T>(from, at.top - 1, at.left - 1, one, v.get() + t * rows + i, v_pitch);
           }
           for (int64_t o = 0; o < columns; o += S::lanes) {
-            auto from = plane(int64_t{0}, l, l.yp, l.out, at.image, (column + o) / l.out);
+            auto from = plane(y, l, l.yp, l.out, at.image, (column + o) / l.out);
             from.base += (column + o) % l.out;
-            T* to = z.get() + t * columns + o;
-            output_adjoint_tile<T>(from, at.top, at.left, source, to, z_pitch);
-            if (total) S::store(total + o, S::load(total + o) + S::load(to + kSum * z_pitch));
+            output_adjoint_tile<T>(from, at.top, at.left, z.get() + t * columns + o, z_pitch);
           }
         }
         for (int p = 0; p < kPositions; ++p) {
@@ -141,61 +134,29 @@ void gradient(const Layout& l, const T* x, const Source& source, T* w, T* bias) 
     }
   });
   untransform_weights(l, pieces, sums.get(), w);
-  if (!bias) return;
-  std::fill_n(bias, l.out, T(0));
-  for (int64_t i = 0; i < pieces.parts * l.outer(); ++i) bias[i % l.out] += totals.get()[i];
 }
 
-Layout weight_layout(const Tensor& x, const Tensor& y, int64_t xp, int64_t yp) {
+Tensor conv_weight(const Tensor& x, const Tensor& y, int64_t xp, int64_t yp) {
   const Layout l = layout(x, x.size(1), y.size(1), xp, yp);
   check_memory(x, y);
   check_memory(y, x);
   const int64_t factor = yp == 4 ? 2 : 1;
   TORCH_CHECK(
       y.size(0) == l.images && y.size(2) == factor * l.rows && y.size(3) == factor * l.cols, "x and y must fit");
-  return l;
-}
-
-Tensor conv_weight(const Tensor& x, const Tensor& y, int64_t xp, int64_t yp) {
-  const Layout l = weight_layout(x, y, xp, yp);
   Tensor w = at::empty({xp * yp, 3, 3, l.in, l.out}, x.options().memory_format(std::nullopt));
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "atlas_native::conv_weight", [&] {
     check_channels<scalar_t>(l);
-    const Scaled<scalar_t> source{y.const_data_ptr<scalar_t>(), scalar_t(1) + typename Simd<scalar_t>::Vec{}};
-    gradient<scalar_t>(l, x.const_data_ptr<scalar_t>(), source, w.mutable_data_ptr<scalar_t>(), nullptr);
+    gradient<scalar_t>(l, x.const_data_ptr<scalar_t>(), y.const_data_ptr<scalar_t>(), w.mutable_data_ptr<scalar_t>());
   });
   return w;
-}
-
-// The gradients by weights and bias, [phases, 3, 3, in, out] and [out], of conv(x, w) + bias with what follows it.
-std::tuple<Tensor, Tensor> conv_weight_gated(
-    const Tensor& x, const Tensor& dy, const Tensor& y, int64_t xp, int64_t yp, double slope, double limit) {
-  const Layout l = weight_layout(x, dy, xp, yp);
-  check_memory(y, x);
-  TORCH_CHECK(dy.sizes() == y.sizes(), "dy and y must be of one shape");
-  const auto options = x.options().memory_format(std::nullopt);
-  Tensor w = at::empty({xp * yp, 3, 3, l.in, l.out}, options), bias = at::empty({l.out}, options);
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "atlas_native::conv_weight_gated", [&] {
-    check_channels<scalar_t>(l);
-    const Gated<scalar_t> source{
-        dy.const_data_ptr<scalar_t>(), y.const_data_ptr<scalar_t>(), static_cast<scalar_t>(slope),
-        static_cast<scalar_t>(limit)};
-    gradient<scalar_t>(
-        l, x.const_data_ptr<scalar_t>(), source, w.mutable_data_ptr<scalar_t>(), bias.mutable_data_ptr<scalar_t>());
-  });
-  return {w, bias};
 }
 
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(atlas_native, m) {
   m.def("conv_weight(Tensor x, Tensor y, int xp, int yp) -> Tensor");
-  m.def(
-      "conv_weight_gated(Tensor x, Tensor dy, Tensor y, int xp, int yp, float slope, float limit) "
-      "-> (Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(atlas_native, CPU, m) {
   m.impl("conv_weight", conv_weight);
-  m.impl("conv_weight_gated", conv_weight_gated);
 }

@@ -7,7 +7,6 @@
 #include <torch/library.h>
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 
 #include "layout.h"
@@ -89,9 +88,9 @@ void write_tile(
   }
 }
 
-// `source(image, channel)` gives what reads eight channels of an image, counted from its own beginning.
-template <typename T, typename Source>
-void convolve(const Layout& l, const Source& source, const T* u, const Epilogue<T>& e, T* y) {
+// x, times in_scale [N, in] unless that is null, with the transformed weights u.
+template <typename T>
+void convolve(const Layout& l, const T* x, const T* in_scale, const T* u, const Epilogue<T>& e, T* y) {
   using S = Simd<T>;
   using V = typename S::Vec;
   const int64_t inner = l.inner(), outer = l.outer();
@@ -107,10 +106,11 @@ void convolve(const Layout& l, const Source& source, const T* u, const Epilogue<
       for (int64_t t = 0; t < count; ++t) {
         const Place at = place(l, first + t);
         for (int64_t phase = 0; phase < l.xp; ++phase) {
-          auto from = plane(int64_t{0}, l, l.xp, l.in, at.image, phase);
+          auto from = plane(x, l, l.xp, l.in, at.image, phase);
           for (int64_t i = 0; i < l.in; i += S::lanes, from.base += S::lanes) {
+            const V factor = in_scale ? S::load(in_scale + at.image * l.in + i) : T(1) + V{};
             T* to = v.get() + t * inner + phase * l.in + i;
-            input_tile<T>(from, at.top - 1, at.left - 1, source(at.image, i), to, v_pitch);
+            input_tile<T>(from, at.top - 1, at.left - 1, factor, to, v_pitch);
           }
         }
       }
@@ -150,20 +150,6 @@ void check_kernels(const Tensor& w, int64_t xp, int64_t yp) {
   TORCH_CHECK(w.dim() == 5 && w.size(0) == xp * yp && w.is_contiguous(), "w must be [phases, 3, 3, in, out]");
 }
 
-// A result's place, and its computation from what `source` reads.
-Tensor result(const Layout& l, const Tensor& x) {
-  const int64_t factor = l.yp == 4 ? 2 : 1;
-  return memory::images({l.images, l.out, factor * l.rows, factor * l.cols}, x);
-}
-
-template <typename T, typename Source>
-void convolve_with(const Layout& l, const Source& source, const Tensor& w, const Epilogue<T>& e, Tensor& y) {
-  check_channels<T>(l);
-  const Buffer<T> u(kPositions * l.inner() * l.outer(), false);
-  transform_weights<T>(l, w.const_data_ptr<T>(), u.get());
-  convolve<T>(l, source, u.get(), e, y.mutable_data_ptr<T>());
-}
-
 Tensor conv(
     const Tensor& x, const Tensor& w, int64_t xp, int64_t yp, const std::optional<Tensor>& in_scale,
     const std::optional<Tensor>& scale, const std::optional<Tensor>& noise, const std::optional<Tensor>& bias,
@@ -171,7 +157,8 @@ Tensor conv(
   check_kernels(w, xp, yp);
   const Layout l = layout(x, w.size(3), w.size(4), xp, yp);
   check_memory(x, w);
-  Tensor y = result(l, x);
+  const int64_t finer = l.yp == 4 ? 2 : 1;
+  Tensor y = memory::images({l.images, l.out, finer * l.rows, finer * l.cols}, x);
   const int64_t pixels = y.size(2) * y.size(3);
   TORCH_CHECK(!in_scale || in_scale->numel() == l.images * l.in, "in_scale must be [N, in]");
   TORCH_CHECK(!scale || scale->numel() == l.images * l.out, "scale must be [N, out]");
@@ -180,35 +167,16 @@ Tensor conv(
       !noise || noise->numel() == pixels || noise->numel() == l.images * pixels, "noise must be [H, W] or [N, 1, H, W]");
   const int64_t noise_step = noise && l.images > 1 && noise->numel() != pixels ? pixels : 0;
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "atlas_native::conv", [&] {
-    using V = typename Simd<scalar_t>::Vec;
+    check_channels<scalar_t>(l);
     const Epilogue<scalar_t> e{
         data<scalar_t>(scale, x), data<scalar_t>(noise, x), noise_step, data<scalar_t>(bias, x),
         static_cast<scalar_t>(slope), static_cast<scalar_t>(limit)};
-    const scalar_t *from = x.const_data_ptr<scalar_t>(), *factors = data<scalar_t>(in_scale, x);
-    convolve_with<scalar_t>(l, [&](int64_t image, int64_t i) {
-      const V factor = factors ? Simd<scalar_t>::load(factors + image * l.in + i) : scalar_t(1) + V{};
-      return Scaled<scalar_t>{from, factor};
-    }, w, e, y);
+    const Buffer<scalar_t> u(kPositions * l.inner() * l.outer(), false);
+    transform_weights<scalar_t>(l, w.const_data_ptr<scalar_t>(), u.get());
+    convolve<scalar_t>(
+        l, x.const_data_ptr<scalar_t>(), data<scalar_t>(in_scale, x), u.get(), e, y.mutable_data_ptr<scalar_t>());
   });
   return y;
-}
-
-Tensor conv_gated(
-    const Tensor& dy, const Tensor& y, const Tensor& w, int64_t xp, int64_t yp, double slope, double limit) {
-  check_kernels(w, xp, yp);
-  const Layout l = layout(dy, w.size(3), w.size(4), xp, yp);
-  check_memory(dy, w);
-  check_memory(y, dy);
-  TORCH_CHECK(dy.sizes() == y.sizes(), "dy and y must be of one shape");
-  Tensor dx = result(l, dy);
-  AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "atlas_native::conv_gated", [&] {
-    const Gated<scalar_t> source{
-        dy.const_data_ptr<scalar_t>(), y.const_data_ptr<scalar_t>(), static_cast<scalar_t>(slope),
-        static_cast<scalar_t>(limit)};
-    const Epilogue<scalar_t> e{nullptr, nullptr, 0, nullptr, 1, std::numeric_limits<scalar_t>::infinity()};
-    convolve_with<scalar_t>(l, [&](int64_t, int64_t) { return source; }, w, e, dx);
-  });
-  return dx;
 }
 
 }  // namespace
@@ -217,10 +185,8 @@ TORCH_LIBRARY_FRAGMENT(atlas_native, m) {
   m.def(
       "conv(Tensor x, Tensor w, int xp, int yp, Tensor? in_scale, Tensor? scale, Tensor? noise, Tensor? bias, "
       "float slope, float limit) -> Tensor");
-  m.def("conv_gated(Tensor dy, Tensor y, Tensor w, int xp, int yp, float slope, float limit) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(atlas_native, CPU, m) {
   m.impl("conv", conv);
-  m.impl("conv_gated", conv_gated);
 }

@@ -86,51 +86,28 @@ inline void weight_adjoint_1d(const V u[6], V w[3]) {
   w[2] = s2 * T(1.0 / 6) - s1 + u[5];
 }
 
-// Where eight channels are read from, and what happens to them on the way; `at` counts elements.
-template <typename T>
-struct Scaled {
-  const T* x;
-  typename Simd<T>::Vec scale;
-
-  inline typename Simd<T>::Vec operator()(int64_t at) const { return Simd<T>::load(x + at) * scale; }
-};
-
-// The gradient dy of a result y = clamp(leaky_relu(.)) turned into that of what went in.
-template <typename T>
-struct Gated {
-  const T *dy, *y;
-  T slope, limit;
-
-  inline typename Simd<T>::Vec operator()(int64_t at) const {
-    using V = typename Simd<T>::Vec;
-    const V result = Simd<T>::load(y + at), given = Simd<T>::load(dy + at);
-    const V g = result > 0 ? given : given * slope;
-    return (result < limit) & (result > -limit) ? g : V{};
-  }
-};
-
 // A plane of pixels seen with a stride: the whole of an image, or every second pixel of every second row of it.
 template <typename P>
 struct Plane {
-  P base;  // a pointer, or how many elements its first pixel lies behind one
+  P base;
   int64_t step_y, step_x;  // between neighbours, in elements
   int64_t rows, cols;
 };
 
 // Transform one 6x6 tile of eight channels; outside the plane there are zeros. v[position * pitch] is written.
-template <typename T, typename Source>
+template <typename T>
 inline void input_tile(
-    const Plane<int64_t>& x, int64_t top, int64_t left, const Source& load, T* v, int64_t pitch) {
+    const Plane<const T*>& x, int64_t top, int64_t left, typename Simd<T>::Vec scale, T* v, int64_t pitch) {
   using S = Simd<T>;
   using V = typename S::Vec;
   V t[6][6];
   const bool inside = top >= 0 && left >= 0 && top + kWindow <= x.rows && left + kWindow <= x.cols;
-  const int64_t corner = x.base + top * x.step_y + left * x.step_x;
+  const T* corner = x.base + top * x.step_y + left * x.step_x;
   for (int s = 0; s < 6; ++s) {
     V d[6], column[6];
     for (int r = 0; r < 6; ++r) {
       const bool there = inside || (top + r >= 0 && top + r < x.rows && left + s >= 0 && left + s < x.cols);
-      d[r] = there ? load(corner + r * x.step_y + s * x.step_x) : V{};
+      d[r] = there ? S::load(corner + r * x.step_y + s * x.step_x) * scale : V{};
     }
     input_1d<V>(d, column);
     for (int r = 0; r < 6; ++r) t[r][s] = column[r];
@@ -157,9 +134,8 @@ inline void output_tile(const T* m, int64_t pitch, typename Simd<T>::Vec y[4][4]
 }
 
 // A y A' of one 4x4 tile of eight channels; outside the plane there are zeros.
-template <typename T, typename Source>
-inline void output_adjoint_tile(
-    const Plane<int64_t>& y, int64_t top, int64_t left, const Source& load, T* z, int64_t pitch) {
+template <typename T>
+inline void output_adjoint_tile(const Plane<const T*>& y, int64_t top, int64_t left, T* z, int64_t pitch) {
   using S = Simd<T>;
   using V = typename S::Vec;
   V t[6][4];
@@ -167,7 +143,7 @@ inline void output_adjoint_tile(
     V d[4], column[6];
     for (int r = 0; r < 4; ++r) {
       const bool there = top + r < y.rows && left + s < y.cols;
-      d[r] = there ? load(y.base + (top + r) * y.step_y + (left + s) * y.step_x) : V{};
+      d[r] = there ? S::load(y.base + (top + r) * y.step_y + (left + s) * y.step_x) : V{};
     }
     output_adjoint_1d<V>(d, column);
     for (int r = 0; r < 6; ++r) t[r][s] = column[r];
