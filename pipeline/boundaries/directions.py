@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from atlas.errors import InputError
 from atlas.grid import AXES
 
 _NOTHING = 1e-6
+_OUTERMOST = 3.0  # of normal scores: about that of the first of a thousand areas
 _ROWS = 1024
 
 
@@ -79,13 +81,20 @@ def cosines(normals: np.ndarray) -> np.ndarray:
     return normals @ normals.T
 
 
+def normal_scores(percentiles: np.ndarray) -> np.ndarray:
+    """Return the quantiles of the standard normal distribution at ``percentiles`` (0 … 1), within ±3."""
+    return np.clip(ndtri(percentiles), -_OUTERMOST, _OUTERMOST)
+
+
 def partial_directions(codes: np.ndarray, percentiles: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return how codes change, on average, where one percentile changes and the two others do not.
 
     Boundaries of correlated dimensions lean on each other's signs: where income shows in the doors, the health
     boundary looks at doors too. Along a conditional direction the other scores are held, and so the doors must change
     the other way. Least squares of the codes on all three percentiles has no such debt: it is the pattern that goes
-    with one dimension and not the filter that detects it (Haufe et al. 2014).
+    with one dimension and not the filter that detects it (Haufe et al. 2014). On their normal scores, because on
+    regressors that are jointly normal least squares finds what belongs to each even where it does not grow in a
+    straight line (Brillinger 1982); on the percentiles themselves what bends with one shows up as another's.
 
     Args:
         codes: [N, D] of photographs, of whatever percentiles.
@@ -95,9 +104,10 @@ def partial_directions(codes: np.ndarray, percentiles: np.ndarray, weights: np.n
     Returns:
         [3, D] unit vectors, or [B, 3, D]. 0 where a percentile never changes.
     """
+    scores = normal_scores(percentiles)
     wide = (np.ones(len(codes)) if weights is None else np.asarray(weights, np.float64)).reshape(-1, len(codes))
-    means = wide @ percentiles / wide.sum(1, keepdims=True)
-    off = percentiles - means[:, None]  # [B, N, 3]
+    means = wide @ scores / wide.sum(1, keepdims=True)
+    off = scores - means[:, None]  # [B, N, 3]
     weighted = (wide[..., None] * off).swapaxes(1, 2)  # [B, 3, N]
     together = np.zeros((3 * len(wide), codes.shape[1]))
     for start in range(0, len(codes), _ROWS):  # all of W+ in double precision would be a gigabyte

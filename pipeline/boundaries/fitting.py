@@ -115,7 +115,6 @@ def fit_boundaries(
     axes = _fit_axes(labelled, settings, seed)
     normals = np.stack([a.machine.normal_ for a in axes])
     scores = labelled.distances(normals, np.array([a.machine.intercept_ for a in axes]))
-    low, high = np.percentile(scores, _SPAN, axis=0)
     directions = walk_directions(normals, labelled, settings)
     boundaries = Boundaries(
         method=method,
@@ -127,10 +126,17 @@ def fit_boundaries(
         scales=np.array([a.machine.scale_ for a in axes]),
         directions=directions.vectors,
         retained=directions.retained,
-        score_span=high - low,
+        score_span=spans(scores),
+        place_span=spans(labelled.distances(directions.vectors, np.zeros(len(AXES)))),
         kind=settings.directions,
     )
     return Fit(boundaries, axes, labelled)
+
+
+def spans(values: np.ndarray) -> np.ndarray:
+    """Return the 95th minus the 5th percentile of each column of [N, K]."""
+    low, high = np.percentile(values, _SPAN, axis=0)
+    return np.asarray(high - low)
 
 
 def walk_directions(normals: np.ndarray, labelled: Labelled, settings: BoundarySettings) -> Directions:
@@ -171,7 +177,7 @@ def percentile_curves(fit: Fit, seed: int) -> dict[str, Any]:
             fit.labelled.percentiles[:, axis],
             fit.labelled.blocks,
             middle,
-            float(fit.boundaries.score_span[axis]),
+            float(fit.boundaries.walk_score[axis]),
             axis_seed(seed, axis),
         )
     return curves

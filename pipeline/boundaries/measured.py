@@ -14,7 +14,7 @@ import numpy as np
 from atlas.errors import InputError
 from atlas.grid import AXES
 from atlas.preset import BoundarySettings
-from pipeline.boundaries.fitting import directions_of
+from pipeline.boundaries.fitting import directions_of, spans
 from pipeline.boundaries.sample import Labelled, balanced_sample
 from pipeline.boundaries.store import Boundaries
 from pipeline.boundaries.svm import LinearBoundary
@@ -53,7 +53,7 @@ def measured_moves(
     Returns:
         JSON-able. ``measured``, of the inverted images, and ``computed``, of the codes that were rendered: [3][3][3],
         axis walked, score, (mean, low, high) over bases. The unit is the span of the photographs' own scores, so that
-        a walk that does what it promises moves its own by 1.
+        an orthogonal walk that does what it promises moves its own by 1.
 
     Raises:
         InputError: a half has too few photographs or areas of a class.
@@ -94,7 +94,6 @@ def _boundaries(
         machines.append(LinearBoundary(c=c[axis]).fit(half.codes[sample.rows], sample.labels))
     normals = np.stack([machine.normal_ for machine in machines])
     intercepts = np.array([machine.intercept_ for machine in machines])
-    low, high = np.percentile(half.distances(normals, intercepts), [5, 95], axis=0)
     directions = directions_of(normals, half, settings.directions)
     return Boundaries(
         method=like.method,
@@ -106,7 +105,9 @@ def _boundaries(
         scales=np.array([machine.scale_ for machine in machines]),
         directions=directions.vectors,
         retained=directions.retained,
-        score_span=high - low,
+        score_span=spans(half.distances(normals, intercepts)),
+        place_span=spans(half.distances(directions.vectors, np.zeros(len(AXES)))),
+        kind=settings.directions,
     )
 
 

@@ -65,6 +65,7 @@ def method_report(fit: Fit) -> dict[str, Any]:
         "survives": plain(surviving(b.normals)),
         "retained": plain(b.retained),
         "score_span": plain(b.score_span),
+        "place_span": plain(b.place_span),
         "walk_length": plain(b.walk_length),
     }
 

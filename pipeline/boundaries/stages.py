@@ -18,7 +18,7 @@ from pipeline.boundaries.sources import Sources
 from pipeline.boundaries.store import write_boundaries
 from pipeline.features import weights_sha256
 
-VERSION = 3
+VERSION = 4
 PARTS = "evidence.parts"
 
 

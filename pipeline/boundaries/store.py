@@ -1,7 +1,8 @@
 """``boundaries.safetensors``: per method the three hyperplanes, the walks' directions and how far to walk.
 
 Tensors are float64, named ``METHOD.NAME``: ``normals`` and ``directions`` [3, D], ``intercepts``, ``scales``,
-``retained`` and ``score_span`` [3], in the order of `AXES`. The metadata hold one key, ``boundaries``, with JSON.
+``retained``, ``score_span`` and ``place_span`` [3], in the order of `AXES`. The metadata hold one key, ``boundaries``,
+with JSON.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from atlas.errors import InputError
 from atlas.files import write_bytes
 from atlas.grid import AXES
 
-FORMAT = 2
+FORMAT = 3
 _KEY = "boundaries"
-_TENSORS = ("normals", "intercepts", "scales", "directions", "retained", "score_span")
+_TENSORS = ("normals", "intercepts", "scales", "directions", "retained", "score_span", "place_span")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ class Boundaries:
         directions: [3, D] unit vectors to walk along.
         retained: [3] the cosine between each direction and its normal.
         score_span: [3] 95th minus 5th percentile of the photographs' scores.
+        place_span: [3] the same of their places along the directions, code · direction.
         kind: "orthogonal": each direction is orthogonal to the other axes' normals; "partial": each is how codes
             change where one dimension's percentile changes alone.
         warnings: what whoever walks here should know, a sentence each.
@@ -54,14 +56,24 @@ class Boundaries:
     directions: np.ndarray
     retained: np.ndarray
     score_span: np.ndarray
+    place_span: np.ndarray
     kind: str = "orthogonal"
     warnings: tuple[str, ...] = ()
     generator_sha256: str = ""
 
     @property
     def walk_length(self) -> np.ndarray:
-        """Return how far a whole walk goes in latent space, [3]: the step sizes of a grid times its 2n steps."""
-        return self.score_span / self.retained
+        """Return how far a whole walk goes in latent space, [3]: the step sizes of a grid times its 2n steps.
+
+        An orthogonal walk spans the photographs' scores. A partial one spans their places along it: scores also spread
+        by much that does not go with the dimension, and a walk that made up for that would leave the photographs.
+        """
+        return self.place_span if self.kind == "partial" else self.score_span / self.retained
+
+    @property
+    def walk_score(self) -> np.ndarray:
+        """Return how much a whole walk changes its own score, [3]."""
+        return self.walk_length * self.retained
 
     def half_walks(self) -> np.ndarray:
         """Return the vector from a base to the plus end of each axis's walk, [3, num_ws, w_dim] float32."""
@@ -86,8 +98,8 @@ def layered(vectors: np.ndarray, num_ws: int, w_dim: int) -> np.ndarray:
 def step_sizes(boundaries: Boundaries, steps: int) -> np.ndarray:
     """Return the length [3] of one step along each direction, for walks of −``steps`` … +``steps``.
 
-    The whole walk spans the 5th to 95th percentile of the photographs' scores: a direction moves the score by its
-    cosine with the normal, and a step is longer by as much.
+    The whole walk spans the 5th to 95th percentile of the photographs' scores (a direction moves the score by its
+    cosine with the normal, and a step is longer by as much), or of their places along a partial direction.
     """
     return boundaries.walk_length / (2 * steps)
 
@@ -126,7 +138,7 @@ def read_boundaries(path: str | Path, method: str) -> Boundaries:
             if method not in facts["methods"]:
                 raise InputError(f"{path} has no boundaries of method {method}: it has {', '.join(facts['methods'])}")
             about = facts["methods"][method]
-            if "warnings" not in about:
+            if facts["format"] != FORMAT:
                 raise InputError(f"{path} was written by an older version: make it again with `atlas boundaries`")
             tensors = {name: file.get_tensor(f"{method}.{name}") for name in _TENSORS}
     except FileNotFoundError as error:

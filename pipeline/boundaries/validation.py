@@ -17,7 +17,7 @@ from atlas.errors import InputError
 from atlas.grid import AXES
 from atlas.progress import Progress, silent
 from pipeline.boundaries.directions import conditional_directions, partial_directions
-from pipeline.boundaries.fitting import Fit
+from pipeline.boundaries.fitting import Fit, spans
 from pipeline.boundaries.solver import balanced_weights, fit_machines
 from pipeline.boundaries.store import layered
 from pipeline.boundaries.walking import mean_interval, measure_walks
@@ -117,7 +117,7 @@ def _fitted(fit: Fit, truth: np.ndarray) -> dict[str, _Walk]:
     partial = partial_directions(codes, fit.labelled.percentiles)
     return {
         "orthogonal": _conditional(boundaries.normals, codes),
-        "partial": _sized(partial, boundaries.normals, codes),
+        "partial": _own_length(partial, codes),
         "raw": _sized(boundaries.normals, boundaries.normals, codes),
         "ideal": _own_length(_regressed(codes, truth), codes),
     }
@@ -147,14 +147,12 @@ def _conditional(normals: np.ndarray, codes: np.ndarray) -> _Walk:
 
 def _sized(vectors: np.ndarray, normals: np.ndarray, codes: np.ndarray) -> _Walk:
     """Make the whole walk move the axis's own score by the span of the photographs' scores."""
-    low, high = np.percentile(codes @ normals.T, [5, 95], axis=0)
-    return _Walk(vectors, (high - low) / (vectors * normals).sum(1))
+    return _Walk(vectors, spans(codes @ normals.T) / (vectors * normals).sum(1))
 
 
 def _own_length(vectors: np.ndarray, codes: np.ndarray) -> _Walk:
     """Make the walk as long as the photographs are spread along it."""
-    low, high = np.percentile(codes @ vectors.T, [5, 95], axis=0)
-    return _Walk(vectors, high - low)
+    return _Walk(vectors, spans(codes @ vectors.T))
 
 
 def _shuffled_normals(fit: Fit, seed: int, number: int) -> np.ndarray:

@@ -257,6 +257,10 @@ def test_partial_directions_move_what_was_planted(plant):
     assert ((found.directions * pattern).sum(1) > 0.97).all()
     np.testing.assert_allclose((found.directions * found.normals).sum(1), found.retained)
     assert found.kind == "partial"
+    places = read_latents(planted.latents).w[:, 0] @ found.directions.T
+    low, high = np.percentile(places, [5, 95], axis=0)
+    np.testing.assert_allclose(found.walk_length, high - low, rtol=1e-5)
+    np.testing.assert_allclose(found.walk_score, (high - low) * found.retained, rtol=1e-5)
 
 
 def test_the_spread_of_partial_directions_is_their_own_and_shrinks_with_more_places(plant):

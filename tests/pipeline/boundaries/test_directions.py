@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
+from scipy.stats import norm
 
 from atlas.errors import InputError
 from pipeline.boundaries.directions import conditional_directions, cosines, partial_directions, project_boundary
@@ -97,12 +98,13 @@ def test_an_axis_within_the_span_of_the_others_is_refused(given_):
         conditional_directions(given_)
 
 
-def test_partial_directions_are_least_squares():
+def test_partial_directions_are_least_squares_on_normal_scores():
     rng = np.random.default_rng(3)
     codes, percentiles = rng.standard_normal((2500, 7)) + 5, rng.random((2500, 3))
-    percentiles[:, 1] += percentiles[:, 0]
+    percentiles[:, 1] = (percentiles[:, 1] + percentiles[:, 0]) / 2
+    percentiles[0] = 0, 0.5, 1  # the ends are some score too
     codes[:, :3] += percentiles
-    design = np.column_stack([np.ones(2500), percentiles])
+    design = np.column_stack([np.ones(2500), norm.ppf(percentiles).clip(-3, 3)])
     expected = unit(np.linalg.lstsq(design, codes, rcond=None)[0][1:])
     np.testing.assert_allclose(partial_directions(codes, percentiles), expected, atol=1e-9)
     times = rng.integers(0, 3, (2, 2500))  # a photograph that counts twice is one that is there twice
@@ -110,6 +112,19 @@ def test_partial_directions_are_least_squares():
     for k in range(2):
         repeated = np.repeat(np.arange(2500), times[k])
         np.testing.assert_allclose(found[k], partial_directions(codes[repeated], percentiles[repeated]), atol=1e-9)
+
+
+def test_what_bends_with_one_dimension_does_not_show_up_as_anothers():
+    """The areas' scores are jointly normal, and a code grows with the first like a step that is rounded off."""
+    rng = np.random.default_rng(5)
+    mixing = np.linalg.cholesky([[1, 0.8, 0.6], [0.8, 1, 0.7], [0.6, 0.7, 1]])
+    percentiles = norm.cdf(rng.standard_normal((200_000, 3)) @ mixing.T)
+    own = norm.cdf(norm.ppf(percentiles) * [0.5, 3, 1])  # slowly, steeply, straight
+    codes = own / own.std(0)
+    found = partial_directions(codes, percentiles)
+    assert np.abs(found - np.eye(3)).max() < 0.01
+    design = np.column_stack([np.ones(len(codes)), percentiles])
+    assert np.abs(unit(np.linalg.lstsq(design, codes, rcond=None)[0][1:]) - np.eye(3)).max() > 0.03
 
 
 def test_a_percentile_that_never_changes_has_no_partial_direction():

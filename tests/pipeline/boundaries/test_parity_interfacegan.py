@@ -30,7 +30,7 @@ def boundaries(recorded):
 
     def make(num_ws):
         span = np.full(3, 2.0)  # half a walk is of length 1
-        return Boundaries("", "w", num_ws, DIM, normals, np.zeros(3), np.ones(3), normals, np.ones(3), span)
+        return Boundaries("", "w", num_ws, DIM, normals, np.zeros(3), np.ones(3), normals, np.ones(3), span, span)
 
     return make
 

@@ -76,6 +76,7 @@ def axis_boundaries(normals: np.ndarray, span: float = 1.0) -> Boundaries:
         normals,
         np.ones(3),
         np.full(3, span),
+        np.full(3, span),
     )
 
 

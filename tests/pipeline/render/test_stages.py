@@ -31,9 +31,8 @@ def generator(tmp_path_factory):
 
 def boundaries(path, **changes):
     normals = np.eye(3, DIM)
-    found = Boundaries(
-        "projector", "w", LAYERS, DIM, normals, np.zeros(3), np.ones(3), normals, np.ones(3), np.full(3, 2.0)
-    )
+    one, span = np.ones(3), np.full(3, 2.0)
+    found = Boundaries("projector", "w", LAYERS, DIM, normals, np.zeros(3), one, normals, one, span, span)
     write_boundaries(path, [dataclasses.replace(found, **changes)])
     return path
 

@@ -30,6 +30,7 @@ def boundaries(seed):
         directions=directions.vectors,
         retained=directions.retained,
         score_span=rng.uniform(1, 3, 3),
+        place_span=rng.uniform(1, 3, 3),
     )
 
 
