@@ -12,6 +12,8 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from atlas.cli import main
 from atlas.errors import InputError
@@ -384,3 +386,9 @@ def test_reading_boundaries(done, tmp_path):
     shutil.copy(out / "report.json", tmp_path / "wrong.safetensors")
     with pytest.raises(InputError, match="not a whole file of boundaries"):
         read_boundaries(tmp_path / "wrong.safetensors", "projector")
+    with safe_open(out / "boundaries.safetensors", framework="np") as file:
+        facts = json.loads(file.metadata()["boundaries"]) | {"format": 2}
+    older = {"boundaries": json.dumps(facts)}
+    save_file(load_file(out / "boundaries.safetensors"), tmp_path / "older.safetensors", metadata=older)
+    with pytest.raises(InputError, match="written by an older version: make it again with `atlas boundaries`"):
+        read_boundaries(tmp_path / "older.safetensors", "projector")
